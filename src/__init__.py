@@ -1,0 +1,1 @@
+"""Strobe: PyTorch Lightning experiments, composed by Hydra."""

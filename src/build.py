@@ -1,0 +1,185 @@
+"""From a config to objects: the only place that instantiates."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from src.callbacks.recorder import EpochRecorder
+from src.callbacks.steps import StepLog
+from src.callbacks.stop import StopGracefully, StopRequest
+from src.callbacks.tensorboard import TensorBoardPages
+from src.checkpoints import SafeCheckpointIO
+from src.data.datamodule import ImageDataModule
+from src.models.classifier import Classifier, OptimizerFactory, count_parameters
+from src.record import RunRecord
+
+log = logging.getLogger(__name__)
+
+# Optimizers that torch implements as one kernel over all parameters, by device type.
+_FUSED = {
+    "cpu": (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad),
+    "cuda": (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that one experiment is made of."""
+
+    data: ImageDataModule
+    model: Classifier
+    trainer: Trainer
+    recorder: EpochRecorder | None
+
+
+def build(cfg: DictConfig, record: RunRecord, stop: StopRequest, *, purge_step: int | None = None) -> Run:
+    """Build a run that trains.
+
+    Args:
+        cfg: The validated config.
+        record: Where the run is written down.
+        stop: Tells the fit that someone wants it to end.
+        purge_step: For a resumed run: the step from which on TensorBoard is to forget what it has.
+    """
+    data = build_data(cfg)
+    recorder = EpochRecorder(
+        record,
+        monitor=effective_monitor(cfg),
+        mode=cfg.monitor.mode if effective_monitor(cfg) == cfg.monitor.metric else "max",
+        save=bool(cfg.trainer.enable_checkpointing),
+    )
+    callbacks = [
+        StepLog(),
+        TensorBoardPages(data.in_shape),
+        *_build_each(cfg.callbacks),
+        recorder,
+        StopGracefully(stop, recorder),
+    ]
+    loggers = _build_loggers(cfg.logger, record.directory, purge_step)
+    trainer = build_trainer(cfg, record.directory, callbacks, loggers)
+    model = build_model(cfg, data, trainer)
+    record.update(parameters=count_parameters(model.net), **_requested_and_effective(cfg, trainer))
+    return Run(data, model, trainer, recorder)
+
+
+def build_data(cfg: DictConfig) -> ImageDataModule:
+    """The datamodule; no file is touched yet."""
+    augmentations = OmegaConf.to_container(cfg.data.augmentations, resolve=True) if cfg.data.augmentations else {}
+    assert isinstance(augmentations, dict)
+    dataset = instantiate(cfg.data.dataset)
+    for node in augmentations.values():
+        if node is not None and str(node["_target_"]).endswith(".Mixup"):
+            node["num_classes"] = len(dataset.classes)
+    settings = OmegaConf.masked_copy(cfg.data, [key for key in cfg.data if key not in ("dataset", "augmentations")])
+    built = {name: None if node is None else instantiate(node) for name, node in augmentations.items()}
+    data: ImageDataModule = instantiate(settings, _partial_=True)(dataset=dataset, augmentations=built)
+    return data
+
+
+def build_net(cfg: DictConfig, data: ImageDataModule) -> nn.Module:
+    """The net alone, for the shape and classes of the data."""
+    make = instantiate(cfg.model, _partial_=True, _convert_="all")
+    net: nn.Module = make(in_shape=data.in_shape, num_classes=data.num_classes)
+    return net
+
+
+def build_model(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> Classifier:
+    """The LightningModule: net, optimizer, schedule and loss."""
+    optimizer = _with_fused_kernel(instantiate(cfg.optimizer, _convert_="all"), trainer)
+    net = build_net(cfg, data)
+    if cfg.compile:
+        net.compile()  # in place: the parameters keep their names, so checkpoints are those of an eager run
+    return Classifier(
+        net,
+        optimizer,
+        instantiate(cfg.scheduler, _convert_="all"),
+        instantiate(cfg.loss, _convert_="all"),
+        data.num_classes,
+        monitor=effective_monitor(cfg),
+        decay_norm_and_bias=cfg.decay_norm_and_bias,
+    )
+
+
+def build_trainer(
+    cfg: DictConfig, directory: Path, callbacks: list[Callback], loggers: list[Logger], **changes: Any
+) -> Trainer:
+    """Lightning's Trainer, told to leave files nowhere but in the run directory.
+
+    Args:
+        cfg: The config.
+        directory: The run directory.
+        callbacks: All of them.
+        loggers: All of them.
+        changes: Arguments that override the config's.
+    """
+    make = instantiate(cfg.trainer, _partial_=True, _convert_="all")
+    plugins = [SafeCheckpointIO(), *_build_each(cfg.trainer.plugins or {})]
+    defaults = {"default_root_dir": str(directory), "enable_checkpointing": make.keywords["enable_checkpointing"]}
+    trainer: Trainer = make(**{**defaults, "callbacks": callbacks, "logger": loggers, "plugins": plugins, **changes})
+    return trainer
+
+
+def effective_monitor(cfg: DictConfig) -> str:
+    """The metric that decides which epoch is best: without a validation set, ``val/...`` becomes ``train/acc``."""
+    metric = str(cfg.monitor.metric)
+    return "train/acc" if metric.startswith("val/") and cfg.data.val_size == 0 else metric
+
+
+def _requested_and_effective(cfg: DictConfig, trainer: Trainer) -> dict[str, dict[str, Any]]:
+    """What the command asked for, and what Lightning made of it: ``16-mixed`` on a CPU trains in ``bf16-mixed``."""
+    batch_size = int(cfg.data.batch_size)
+    accumulate = trainer.accumulate_grad_batches
+    requested = {key: cfg.trainer[key] for key in ("accelerator", "devices", "num_nodes", "strategy", "precision")}
+    effective = {
+        "accelerator": trainer.strategy.root_device.type,
+        "devices": trainer.num_devices,
+        "num_nodes": trainer.num_nodes,
+        "world_size": trainer.world_size,
+        "strategy": getattr(trainer.strategy, "strategy_name", type(trainer.strategy).__name__),
+        "precision": str(trainer.precision),
+        "batch_size_per_device": batch_size,
+        "global_batch_size": batch_size * trainer.world_size * accumulate,
+        "threads": torch.get_num_threads(),
+        "compile": bool(cfg.compile),
+    }
+    return {"requested": OmegaConf.to_container(OmegaConf.create(requested)), "effective": effective}  # type: ignore[dict-item]
+
+
+def _build_loggers(nodes: Mapping[str, Any] | None, directory: Path, purge_step: int | None) -> list[Logger]:
+    loggers = []
+    for node in (nodes or {}).values():
+        if node is None:
+            continue
+        make = instantiate(node, _partial_=True)
+        changes: dict[str, Any] = {"save_dir": str(directory)} if node.get("save_dir") is None else {}
+        if purge_step is not None and str(node["_target_"]).endswith("TensorBoardLogger"):
+            changes["purge_step"] = purge_step
+        loggers.append(make(**changes))
+    return loggers
+
+
+def _build_each(nodes: Mapping[str, Any] | None) -> list[Any]:
+    return [instantiate(node) for node in (nodes or {}).values() if node is not None]
+
+
+def _with_fused_kernel(optimizer: OptimizerFactory, trainer: Trainer) -> OptimizerFactory:
+    """Where the config leaves ``fused`` open, take torch's one-kernel implementation if it goes with the rest."""
+    if not isinstance(optimizer, partial) or optimizer.keywords.get("fused", False) is not None:
+        return optimizer
+    device = trainer.strategy.root_device.type
+    # A fused step unscales gradients itself, so with a gradient scaler they can't be clipped before it.
+    clips_scaled = trainer.precision == "16-mixed" and trainer.gradient_clip_val is not None
+    excluded = optimizer.keywords.get("foreach") or optimizer.keywords.get("differentiable") or clips_scaled
+    if excluded or optimizer.func not in _FUSED.get(device, ()):
+        return optimizer
+    return partial(optimizer.func, *optimizer.args, **{**optimizer.keywords, "fused": True})

@@ -1,0 +1,1 @@
+"""Callbacks for what Lightning lacks."""

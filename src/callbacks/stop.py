@@ -1,0 +1,81 @@
+"""SIGTERM and Ctrl-C: finish the step, save, and end with a status that says so."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from src.callbacks.recorder import EpochRecorder
+from src.errors import InterruptedRunError, PreemptedError, RunError
+from src.record import process_rank
+
+_MEANINGS: dict[int, type[RunError]] = {signal.SIGTERM: PreemptedError, signal.SIGINT: InterruptedRunError}
+
+
+class StopRequest:
+    """Remembers that someone asked the process to stop.
+
+    While a fit is running, the first signal sets a flag that is looked at between two steps, on every rank at the same
+    step; a second Ctrl-C ends the process at once. Outside a fit there is nothing to save: a signal ends the run there
+    and then.
+    """
+
+    def __init__(self) -> None:
+        self.reason: type[RunError] | None = None
+        self.trainer: Trainer | None = None
+
+    def install(self) -> None:
+        """Take over both signals; only the main thread can, elsewhere they stay as they are."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in _MEANINGS:
+            # A terminal sends Ctrl-C to every rank; rank 0 decides for all of them.
+            signal.signal(number, self._handle if process_rank() == 0 else signal.SIG_IGN)
+
+    def error(self) -> RunError:
+        """The exception that ends the run."""
+        assert self.reason is not None
+        return self.reason("stopped before training began or while testing: nothing was saved since the last epoch")
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        first = self.reason is None
+        self.reason = _MEANINGS[number]
+        if self.trainer is None:
+            raise self.error()
+        if not first and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        # Lightning looks at this flag between steps, and in a distributed run tells the other ranks first.
+        self.trainer._signal_connector.received_sigterm = True
+
+
+class StopGracefully(Callback):
+    """Saves a checkpoint when a `StopRequest` ends the fit between two steps."""
+
+    def __init__(self, request: StopRequest, recorder: EpochRecorder) -> None:
+        self.request = request
+        self.recorder = recorder
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on there is something to save. Lightning has installed its own handlers by now."""
+        self.request.trainer = trainer
+        self.request.install()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """All is saved."""
+        self.request.trainer = None
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save the step at which the run stops; at the end of an epoch that has been done."""
+        self.request.trainer = None
+        progress = trainer.fit_loop.epoch_progress.current
+        within_epoch = progress.started > progress.processed
+        if isinstance(exception, SIGTERMException) and within_epoch and self.recorder.save:
+            self.recorder.save_last(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing to keep."""
+        return {}

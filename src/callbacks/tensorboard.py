@@ -1,0 +1,64 @@
+"""TensorBoard's graph and HParams pages, which Lightning fills with an error and with -1."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+log = logging.getLogger(__name__)
+
+
+class TensorBoardPages(Callback):
+    """Writes the net's graph when training begins.
+
+    Args:
+        in_shape: ``(channels, height, width)`` of an image.
+    """
+
+    def __init__(self, in_shape: tuple[int, int, int]) -> None:
+        self.in_shape = in_shape
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Trace the net once, without touching its state or the random stream."""
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+                _write_graph(logger, pl_module, self.in_shape)
+
+
+def log_hparams(trainer: Trainer, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Fill the HParams page: the settings of the run and its final metrics, once they are known."""
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+            logger.log_hyperparams(flatten(config), dict(metrics), step=trainer.global_step)
+            logger.save()
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Nested settings as ``a.b.c: value``, in the types that TensorBoard knows."""
+    flat: dict[str, bool | int | float | str] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{name}.")
+        elif value is not None:
+            flat[name] = value if isinstance(value, bool | int | float | str) else str(value)
+    return flat
+
+
+def _write_graph(logger: TensorBoardLogger, pl_module: LightningModule, in_shape: tuple[int, int, int]) -> None:
+    net = pl_module.net
+    was_training = net.training
+    images = torch.zeros(1, *in_shape, device=pl_module.device)
+    try:
+        with warnings.catch_warnings(), torch.random.fork_rng(), torch.no_grad():
+            warnings.simplefilter("ignore")  # the tracer's, and its deprecation: TensorBoard knows no other graph
+            logger.experiment.add_graph(net.eval(), images)  # type: ignore[operator]
+    except Exception as error:  # a picture is not worth a run
+        log.warning("No graph in TensorBoard: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
+    finally:
+        net.train(was_training)

@@ -1,0 +1,156 @@
+"""Checkpoint files: whole or not there, checked before they are believed, never able to run code."""
+
+import logging
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+
+from src.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """How Lightning reads and writes checkpoints here.
+
+    Lightning's own writes to $TMPDIR and moves: across file systems that is a copy, and a kill in its middle replaces
+    a good checkpoint with half of one. Its loader checks no checksums.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write beside the target, flush to the disk, then rename.
+
+        Raises:
+            OSError: If the disk is full or not writable; the file that was there is unharmed.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, lambda temporary: _save(checkpoint, temporary))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read with `load_checkpoint`, always with ``weights_only=True``."""
+        return load_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete the file, if it is there."""
+        Path(path).unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU: tensors and plain containers only, whatever the file or environment asks for.
+
+    Raises:
+        CheckpointError: If the file is missing, not a checkpoint, cut short, altered, or holds more than tensors.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch.load compares no checksums: a flipped bit would load
+        if damaged is not None:
+            raise CheckpointError(f"{path} is damaged: {damaged} has a wrong checksum")
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist") from None
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f"{path} is not a checkpoint, or was cut short: {error}") from None
+    except CheckpointError:
+        raise
+    except Exception as error:  # unpickling damaged bytes raises nearly anything
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{path} can't be loaded as plain tensors: {reason}") from None
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise CheckpointError(f"{path} is not a checkpoint of a run: it has no state_dict")
+    return checkpoint
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy a checkpoint, as safely as it was written."""
+    _replace(target, lambda temporary: shutil.copyfile(source, temporary))
+
+
+def newest_checkpoint(directory: Path) -> Path:
+    """The checkpoint to resume from: ``last.ckpt``, or the newest readable one where that is damaged.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    for leftover in directory.glob(".*.tmp"):  # of a save that was killed
+        leftover.unlink(missing_ok=True)
+    others = sorted(directory.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+    candidates = sorted(others, key=lambda path: path.name != LAST)
+    for path in candidates:
+        try:
+            load_checkpoint(path)
+        except CheckpointError as error:
+            log.warning("%s. Trying an earlier checkpoint", error)
+        else:
+            if path.name != LAST:
+                log.warning("Resuming from %s", path.name)
+            return path
+    raise CheckpointError(f"{directory} holds no usable checkpoint to resume from: start the run anew without resume=")
+
+
+def load_weights(module: torch.nn.Module, path: Path) -> None:
+    """Load a checkpoint's ``state_dict`` into a module.
+
+    Raises:
+        CheckpointError: If the file is unusable, its keys or shapes differ from the module's, or a weight is no number.
+    """
+    state = load_checkpoint(path)["state_dict"]
+    own = module.state_dict()
+    problems = []
+    if missing := sorted(set(own) - set(state)):
+        problems.append(f"it lacks {', '.join(missing)}")
+    if extra := sorted(set(state) - set(own)):
+        problems.append(f"the model lacks {', '.join(extra)}")
+    for key in sorted(set(own) & set(state)):
+        if own[key].shape != state[key].shape:
+            problems.append(f"{key} is {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the model")
+        elif state[key].is_floating_point() and not bool(state[key].isfinite().all()):
+            problems.append(f"{key} holds NaN or infinity")
+    if problems:
+        raise CheckpointError(f"{path} does not fit the model: {'; '.join(problems)}")
+    module.load_state_dict(state)
+
+
+def random_state() -> dict[str, Any]:
+    """Torch's generator states on every device in use, as plain tensors."""
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Set what `random_state` returned; other devices than it was taken on keep their state."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    torch.save(checkpoint, path)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except RuntimeError as error:  # torch.save on a full disk
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"can't write {path}: {error}") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

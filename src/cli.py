@@ -1,0 +1,95 @@
+"""From a typed command to an exit code: resuming, and mistakes explained in one line each."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from src.errors import ConfigError, RunError
+from src.overrides import explain
+from src.record import read_report
+
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+
+
+class Ended(BaseException):
+    """Carries what ended a single run past Hydra, which would print a line of its own about an Exception."""
+
+
+def end_with_exit_code(main: Callable[[], object]) -> int:
+    """Run a `hydra.main` function and turn however it ends into an exit code.
+
+    Returns:
+        0 completed, 1 failed, 2 the command or config is wrong, 130 interrupted, 143 preempted.
+    """
+    # Hydra would print its errors and exit with 1 by itself; this makes it raise them.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        sys.argv[1:] = with_resume(sys.argv[1:])
+        main()
+    except Ended as ended:
+        assert ended.__cause__ is not None, "raised from what ended the run"
+        return exit_code(ended.__cause__)
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        _say("\n".join(explain(sys.argv[1:], error, CONF)))
+        return 2
+    except (Exception, KeyboardInterrupt) as error:
+        return exit_code(error)
+    return 0
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code that goes with an error, after saying what it was."""
+    if isinstance(error, RunError):
+        _say(str(error))
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        _say("interrupted")
+        return 130
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    traceback.print_exception(error)
+    return 1
+
+
+def with_resume(arguments: Sequence[str]) -> list[str]:
+    """Rewrite ``resume=<run dir> ...`` to the command that composes the saved config in its own directory.
+
+    The saved config is the primary one, so that a run goes on as it was although files under ``conf/`` have changed.
+
+    Raises:
+        ConfigError: If the directory is not that of a run.
+    """
+    given = [argument for argument in arguments if argument.startswith("resume=")]
+    value = given[-1].removeprefix("resume=") if given else "null"
+    if value == "null":
+        return list(arguments)
+    if value == "":
+        raise ConfigError("resume= is empty: give a run directory, as in resume=outputs/train/<date>/<time>")
+    if any(argument in ("-m", "--multirun") for argument in arguments):
+        raise ConfigError("resume= continues one run and can't be combined with -m")
+    directory = Path(value.strip("'\"")).resolve()
+    read_report(directory)
+    saved = directory / ".hydra"
+    if not (saved / "config.yaml").is_file():
+        raise ConfigError(f"{directory} can't be resumed: it has no {saved.name}/config.yaml")
+    rest = [argument for argument in arguments if not argument.startswith("resume=")]
+    return [
+        f"--config-path={saved}",
+        "--config-name=config",
+        f"--config-dir={CONF}",
+        "+hydra=default",
+        f"hydra.run.dir={directory}",
+        f"resume={directory}",
+        *rest,
+    ]
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

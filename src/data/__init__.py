@@ -1,0 +1,1 @@
+"""Datasets: facts, files, batches and the one datamodule."""

@@ -1,0 +1,71 @@
+"""The ways a run can end other than well, each with the status it is recorded under and its exit code."""
+
+
+class RunError(Exception):
+    """A run that did not complete. The message is for the person who typed the command."""
+
+    status = "failed"
+    exit_code = 1
+
+
+class ConfigError(RunError):
+    """The command or the configuration is wrong: nothing was trained."""
+
+    exit_code = 2
+
+
+class DatasetError(RunError):
+    """A dataset is missing or damaged and could not be repaired."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint can't be read, or doesn't belong to this model."""
+
+
+class DivergedError(RunError):
+    """The loss is no longer a finite number."""
+
+    status = "diverged"
+
+
+class OutOfMemoryError(RunError):
+    """The device or the machine ran out of memory."""
+
+    status = "oom"
+
+
+class InterruptedRunError(RunError):
+    """Ctrl-C: the checkpoint was saved, `resume=` goes on."""
+
+    status = "interrupted"
+    exit_code = 130
+
+
+class PreemptedError(RunError):
+    """SIGTERM: the checkpoint was saved, `resume=` goes on."""
+
+    status = "preempted"
+    exit_code = 143
+
+
+def as_run_error(error: BaseException, *, batch_size: int) -> BaseException:
+    """The `RunError` that says what an exception from torch or Lightning means, or the exception itself.
+
+    Args:
+        error: What was raised.
+        batch_size: Named in the advice when memory ran out.
+    """
+    text = str(error)
+    # By name and message: this module must not import torch, and CPU allocators raise plain RuntimeErrors.
+    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if out_of_memory or (isinstance(error, RuntimeError) and _mentions_memory(text)):
+        advice = f"data.batch_size={batch_size} is too much; try data.batch_size={max(1, batch_size // 2)}"
+        return OutOfMemoryError(f"out of memory: {advice} ({text.splitlines()[0] if text else type(error).__name__})")
+    if isinstance(error, ValueError) and text.startswith("Expected more than 1 value per channel"):
+        advice = "choose data.batch_size so that no batch holds a single image, or model.norm=layer"
+        return ConfigError(f"batch normalisation can't train on a batch of one image: {advice}")
+    return error
+
+
+def _mentions_memory(text: str) -> bool:
+    return "out of memory" in text.lower() or "can't allocate memory" in text

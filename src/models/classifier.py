@@ -1,0 +1,183 @@
+"""The one LightningModule: any net, optimizer, schedule and loss."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from src.errors import CheckpointError
+from src.models.metrics import LossAndAccuracy
+
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+SchedulerFactory = Callable[..., LRScheduler]
+
+_STEP_COUNTS = ("total_steps", "T_max")
+"""Arguments by which schedules take their length; filled in with the run's number of steps where they are None."""
+
+
+class Classifier(LightningModule):
+    """Trains a net to name the class of an image.
+
+    Args:
+        net: Maps images ``(B, C, H, W)`` to logits ``(B, num_classes)``.
+        optimizer: Makes an optimizer from parameters.
+        scheduler: Makes a schedule from an optimizer; None keeps the learning rate. A schedule with an argument
+            ``total_steps`` or ``T_max`` that is None is told the run's steps and advances with every step; any other
+            advances once an epoch.
+        loss: Maps logits and targets to a mean over the batch.
+        num_classes: Number of classes.
+        monitor: The metric that a schedule such as ReduceLROnPlateau watches.
+        decay_norm_and_bias: Whether weight decay applies to normalisation and bias parameters too.
+
+    Attributes:
+        epoch_metrics: The latest ``train/loss``, ``val/acc`` and so on, unrounded: Lightning keeps float32.
+        images: How many images the latest epoch of each split counted, over all ranks.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory | None = None,
+        loss: nn.Module | None = None,
+        num_classes: int = 10,
+        *,
+        monitor: str = "val/acc",
+        decay_norm_and_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.loss = nn.CrossEntropyLoss() if loss is None else loss
+        self.num_classes = num_classes
+        self.monitor = monitor
+        self.decay_norm_and_bias = decay_norm_and_bias
+        self.train_metrics = LossAndAccuracy()
+        self.val_metrics = LossAndAccuracy()
+        self.test_metrics = LossAndAccuracy()
+        self.epoch_metrics: dict[str, float] = {}
+        self.images: dict[str, int] = {}
+        # Factories stay out of hparams: a pickled partial makes a checkpoint unloadable with weights_only=True.
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images ``(B, C, H, W)`` to logits ``(B, num_classes)``."""
+        logits: Tensor = self.net(images)
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """The mean loss of a batch."""
+        images, targets = batch
+        logits = self.net(images)
+        loss: Tensor = self.loss(logits, targets)
+        self.train_metrics.update(loss.detach(), logits.detach(), targets)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means; once an epoch, because every call of `log` costs a third of a step."""
+        self._log_epoch("train", self.train_metrics)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Count a batch."""
+        self._evaluate(batch, self.val_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over the validation split."""
+        self._log_epoch("val", self.val_metrics)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Count a batch."""
+        self._evaluate(batch, self.test_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means over the test split."""
+        self._log_epoch("test", self.test_metrics)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build the optimizer and its schedule; Lightning calls this once the number of steps is known."""
+        optimizer = self._optimizer(self._parameter_groups())
+        if self._scheduler is None:
+            return optimizer
+        missing = _missing_step_counts(self._scheduler)
+        steps = {name: int(self.trainer.estimated_stepping_batches) for name in missing}
+        scheduler = self._scheduler(optimizer, **steps)
+        if isinstance(scheduler, ReduceLROnPlateau):
+            # Once an epoch, but counted in steps: that puts it before the epoch's checkpoint, so that a resumed run
+            # has seen the same metrics. As an "epoch" schedule Lightning advances it after the checkpoint.
+            every_epoch = {"interval": "step", "frequency": int(self.trainer.num_training_batches)}
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": scheduler, "monitor": self.monitor, **every_epoch},
+            }
+        interval = "step" if missing else "epoch"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the sums of an unfinished epoch, and which optimizer the states belong to."""
+        metrics = self.train_metrics
+        checkpoint["epoch_sums"] = {
+            "loss": metrics.loss_sum.item(),
+            "correct": int(metrics.correct),
+            "count": int(metrics.count),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the sums of an unfinished epoch up again.
+
+        Raises:
+            CheckpointError: If the checkpoint was made with another optimizer.
+        """
+        made_with, wanted = checkpoint.get("optimizer"), _name(self._optimizer)
+        if made_with != wanted:
+            raise CheckpointError(
+                f"the checkpoint's optimizer is {made_with}, the config's {wanted}: they can't be mixed"
+            )
+        if sums := checkpoint.get("epoch_sums"):
+            self.train_metrics.loss_sum.fill_(sums["loss"])
+            self.train_metrics.correct.fill_(sums["correct"])
+            self.train_metrics.count.fill_(sums["count"])
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], metrics: LossAndAccuracy) -> None:
+        images, targets = batch
+        logits = self.net(images)
+        metrics.update(self.loss(logits, targets), logits, targets)
+
+    def _log_epoch(self, split: str, metrics: LossAndAccuracy) -> None:
+        computed = {name: value.item() for name, value in metrics.compute().items()}
+        metrics.reset()
+        self.images[split] = int(computed.pop("count"))
+        named = {f"{split}/{name}": value for name, value in computed.items()}
+        self.epoch_metrics |= named
+        # Reduced over ranks already: Lightning's own averaging would weigh ranks, not images.
+        self.log_dict(named)
+
+    def _parameter_groups(self) -> list[Any]:
+        parameters = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        if self.decay_norm_and_bias:
+            return parameters
+        # Weights of linear and convolution layers are matrices or more; norms and biases are vectors.
+        weights = [parameter for parameter in parameters if parameter.ndim > 1]
+        vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+        return [{"params": weights}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def _missing_step_counts(factory: SchedulerFactory) -> list[str]:
+    """Names of the step counts that a schedule takes and that nobody has given yet."""
+    given = factory.keywords if isinstance(factory, partial) else {}
+    takes = inspect.signature(factory.func if isinstance(factory, partial) else factory).parameters
+    return [name for name in _STEP_COUNTS if name in takes and given.get(name) is None]
+
+
+def _name(factory: Callable[..., Any]) -> str:
+    return str(getattr(factory.func if isinstance(factory, partial) else factory, "__name__", factory))
+
+
+def count_parameters(net: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
