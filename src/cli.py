@@ -44,6 +44,11 @@ def end_with_exit_code(main: Callable[[], object]) -> int:
     return 0
 
 
+def without_resume(overrides: Sequence[str]) -> list[str]:
+    """The overrides that a person typed, of those that `with_resume` made of them."""
+    return [override for override in overrides if not override.startswith(("resume=", "+hydra="))]
+
+
 def exit_code(error: BaseException) -> int:
     """The exit code that goes with an error, after saying what it was."""
     if isinstance(error, RunError):

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from src.cli import CONF, Ended, end_with_exit_code
+from src.cli import CONF, Ended, end_with_exit_code, without_resume
 from src.errors import ConfigError, as_run_error
 from src.record import RunRecord, plain, process_age_s, status_of
 from src.validate import problems
@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> float | None:
     """The task that Hydra calls, once or for every job of a sweep; returns the objective."""
     hydra_config = HydraConfig.get()
     try:
-        return train(cfg, Path(hydra_config.runtime.output_dir), list(hydra_config.overrides.task))
+        return train(cfg, Path(hydra_config.runtime.output_dir), without_resume(hydra_config.overrides.task))
     except BaseException as error:
         if hydra_config.mode == RunMode.RUN:
             raise Ended from error

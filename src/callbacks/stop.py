@@ -26,6 +26,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.reason: type[RunError] | None = None
+        self.saved_at: str | None = None
         self.trainer: Trainer | None = None
 
     def install(self) -> None:
@@ -39,7 +40,8 @@ class StopRequest:
     def error(self) -> RunError:
         """The exception that ends the run."""
         assert self.reason is not None
-        return self.reason("stopped before training began or while testing: nothing was saved since the last epoch")
+        saved = f"saved {self.saved_at}" if self.saved_at else "nothing to save since the last epoch"
+        return self.reason(f"{self.reason.status}: {saved}; go on with resume=<run dir>")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first = self.reason is None
@@ -75,6 +77,7 @@ class StopGracefully(Callback):
         within_epoch = progress.started > progress.processed
         if isinstance(exception, SIGTERMException) and within_epoch and self.recorder.save:
             self.recorder.save_last(trainer)
+            self.request.saved_at = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}"
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing to keep."""

@@ -69,7 +69,7 @@ class ImageDataModule(LightningDataModule):
         chosen = [augmentation for augmentation in (augmentations or {}).values() if augmentation is not None]
         self.augmentation = Compose(chosen) if augment and chosen else None
         self.splits: dict[str, TensorSplit] = {}
-        self._resume_at_batch = 0
+        self._resume_at: dict[str, int] | None = None
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -114,10 +114,12 @@ class ImageDataModule(LightningDataModule):
         """Shuffled, augmented; the last batch is short where the numbers don't divide."""
         order = self._order("train", self.batch_size, shuffle=self.shuffle)
         if self.trainer is not None:
-            # Lightning announces the epoch only after a worker may have begun to prefetch.
-            order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
-            order.skip(self._resume_at_batch)
-            self._resume_at_batch = 0
+            # Lightning announces the epoch only after a worker may have begun to prefetch, and a schedule that asks for
+            # the number of steps has the loader built before a resumed run's progress is known to the trainer.
+            start = self._resume_at or {"epoch": self.trainer.fit_loop.epoch_progress.current.processed, "batch": 0}
+            order.set_epoch(start["epoch"])
+            order.skip(start["batch"])
+            self._resume_at = None
         return self._loader("train", order, self.augmentation)
 
     def val_dataloader(self) -> Loader | list[Loader]:
@@ -131,14 +133,16 @@ class ImageDataModule(LightningDataModule):
         return self._loader("test", self._order("test", self.eval_batch_size))
 
     def state_dict(self) -> dict[str, Any]:
-        """How far into its epoch a checkpoint was taken."""
+        """Where the training data stands: the epoch, and how many of its batches are done."""
         assert self.trainer is not None, "checkpoints are taken by a trainer"
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        return {"batch": 0 if progress.is_last_batch else progress.current.ready}
+        epochs = self.trainer.fit_loop.epoch_progress.current
+        within_epoch = epochs.started > epochs.processed
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return {"epoch": epochs.processed, "batch": batches if within_epoch else 0}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Let the next training loader begin where the checkpoint was taken."""
-        self._resume_at_batch = int(state_dict["batch"])
+        self._resume_at = {"epoch": int(state_dict["epoch"]), "batch": int(state_dict["batch"])}
 
     def _order(self, split: str, batch_size: int, *, shuffle: bool = False) -> BatchOrder:
         rank, world_size, overfit = 0, 1, False

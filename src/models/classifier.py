@@ -110,6 +110,7 @@ class Classifier(LightningModule):
         if isinstance(scheduler, ReduceLROnPlateau):
             # Once an epoch, but counted in steps: that puts it before the epoch's checkpoint, so that a resumed run
             # has seen the same metrics. As an "epoch" schedule Lightning advances it after the checkpoint.
+            _ = self.trainer.estimated_stepping_batches  # builds the loader, which tells the length of an epoch
             every_epoch = {"interval": "step", "frequency": int(self.trainer.num_training_batches)}
             return {
                 "optimizer": optimizer,
@@ -120,12 +121,13 @@ class Classifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the sums of an unfinished epoch, and which optimizer the states belong to."""
-        metrics = self.train_metrics
+        sums = self.train_metrics
         checkpoint["epoch_sums"] = {
-            "loss": metrics.loss_sum.item(),
-            "correct": int(metrics.correct),
-            "count": int(metrics.count),
+            "loss": sums.loss_sum.item(),
+            "correct": int(sums.correct),
+            "count": int(sums.count),
         }
+        checkpoint["optimizer"] = _name(self._optimizer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the sums of an unfinished epoch up again.
