@@ -90,6 +90,8 @@ def recorded(record: RunRecord, stop: "StopRequest", cfg: DictConfig) -> Iterato
         record.finish(status_of(error), error)
         log.debug("The run ended early", exc_info=raised)  # the file gets the traceback, the terminal a line
         raise error from raised
+    finally:
+        stop.uninstall()
 
 
 def _fit(run: "Run", record: RunRecord, checkpoint: Path | None) -> None:

@@ -28,14 +28,22 @@ class StopRequest:
         self.reason: type[RunError] | None = None
         self.saved_at: str | None = None
         self.trainer: Trainer | None = None
+        self._before: dict[int, Any] = {}
 
     def install(self) -> None:
         """Take over both signals; only the main thread can, elsewhere they stay as they are."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _MEANINGS:
+            self._before.setdefault(number, signal.getsignal(number))
             # A terminal sends Ctrl-C to every rank; rank 0 decides for all of them.
             signal.signal(number, self._handle if process_rank() == 0 else signal.SIG_IGN)
+
+    def uninstall(self) -> None:
+        """Give both signals back to whom they belonged."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
 
     def error(self) -> RunError:
         """The exception that ends the run."""

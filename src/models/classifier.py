@@ -28,8 +28,8 @@ class Classifier(LightningModule):
         net: Maps images ``(B, C, H, W)`` to logits ``(B, num_classes)``.
         optimizer: Makes an optimizer from parameters.
         scheduler: Makes a schedule from an optimizer; None keeps the learning rate. A schedule with an argument
-            ``total_steps`` or ``T_max`` that is None is told the run's steps and advances with every step; any other
-            advances once an epoch.
+            ``total_steps`` advances with every step, as does one whose ``T_max`` is None, and None is replaced by the
+            run's number of steps; any other schedule advances once an epoch.
         loss: Maps logits and targets to a mean over the batch.
         num_classes: Number of classes.
         monitor: The metric that a schedule such as ReduceLROnPlateau watches.
@@ -104,7 +104,8 @@ class Classifier(LightningModule):
         optimizer = self._optimizer(self._parameter_groups())
         if self._scheduler is None:
             return optimizer
-        missing = _missing_step_counts(self._scheduler)
+        takes, given = _arguments(self._scheduler)
+        missing = [name for name in _STEP_COUNTS if name in takes and given.get(name) is None]
         steps = {name: int(self.trainer.estimated_stepping_batches) for name in missing}
         scheduler = self._scheduler(optimizer, **steps)
         if isinstance(scheduler, ReduceLROnPlateau):
@@ -116,7 +117,7 @@ class Classifier(LightningModule):
                 "optimizer": optimizer,
                 "lr_scheduler": {"scheduler": scheduler, "monitor": self.monitor, **every_epoch},
             }
-        interval = "step" if missing else "epoch"
+        interval = "step" if missing or "total_steps" in takes else "epoch"
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -169,11 +170,11 @@ class Classifier(LightningModule):
         return [{"params": weights}, {"params": vectors, "weight_decay": 0.0}]
 
 
-def _missing_step_counts(factory: SchedulerFactory) -> list[str]:
-    """Names of the step counts that a schedule takes and that nobody has given yet."""
-    given = factory.keywords if isinstance(factory, partial) else {}
-    takes = inspect.signature(factory.func if isinstance(factory, partial) else factory).parameters
-    return [name for name in _STEP_COUNTS if name in takes and given.get(name) is None]
+def _arguments(factory: SchedulerFactory) -> tuple[set[str], dict[str, Any]]:
+    """The names a schedule's class takes, and the arguments already given to it."""
+    if isinstance(factory, partial):
+        return set(inspect.signature(factory.func).parameters), factory.keywords
+    return set(inspect.signature(factory).parameters), {}
 
 
 def _name(factory: Callable[..., Any]) -> str:

@@ -1,0 +1,103 @@
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # several workers share the cores; set before torch is imported
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from src.cli import CONF, ROOT
+from tests.tiny import write_tiny
+
+TEST_CONF = ROOT / "tests" / "conf"
+
+Compose = Callable[..., DictConfig]
+Train = Callable[..., Path]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root that holds `tests.tiny.TinyDigits`."""
+    root = tmp_path_factory.mktemp("data")
+    write_tiny(root)
+    return root
+
+
+@pytest.fixture
+def compose_config() -> Iterator[Compose]:
+    """Compose the shipped config, with the test's own config directory on the search path."""
+
+    def composed(*overrides: str) -> DictConfig:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("train", overrides=[f"hydra.searchpath=[file://{TEST_CONF}]", *overrides])
+
+    yield composed
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def train_tiny(compose_config: Compose, tiny_root: Path, tmp_path: Path) -> Train:
+    """Train on the tiny set in this process (importing torch anew takes seconds); returns the run directory."""
+    from src.train import train
+
+    count = iter(range(1000))
+
+    def trained(*overrides: str, directory: Path | None = None) -> Path:
+        directory = directory or tmp_path / f"run{next(count)}"
+        defaults = ("data=tiny", f"data.root={tiny_root}", "trainer.max_epochs=2", "trainer.log_every_n_steps=5")
+        train(compose_config(*defaults, "trainer=cpu", *overrides), directory, list(overrides))
+        return directory
+
+    return trained
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Run `python -m src.<entry> ...` as a person would, in a fresh directory; returns the finished process."""
+
+    def run(entry: str, *arguments: str, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+        cwd = tmp_path / "cwd"
+        cwd.mkdir(exist_ok=True)
+        return subprocess.run(
+            [sys.executable, "-m", f"src.{entry}", *arguments],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def tiny_arguments(tiny_root: Path) -> list[str]:
+    """What makes the real command train on the tiny set."""
+    return [f"--config-dir={TEST_CONF}", "data=tiny", f"data.root={tiny_root}", "trainer.max_epochs=2"]
+
+
+@pytest.fixture(autouse=True)
+def _signal_handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        assert signal.getsignal(number) == handler, "a run left a signal handler behind"
+        signal.signal(number, handler)
+
+
+def report(directory: Path) -> dict[str, Any]:
+    """The report of a run directory."""
+    loaded: dict[str, Any] = json.loads((directory / "report.json").read_text())
+    return loaded
