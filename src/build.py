@@ -66,7 +66,9 @@ def build(cfg: DictConfig, record: RunRecord, stop: StopRequest, *, purge_step: 
         StopGracefully(stop, recorder),
     ]
     loggers = _build_loggers(cfg.logger, record.directory, purge_step)
-    trainer = build_trainer(cfg, record.directory, callbacks, loggers)
+    # Without a validation set: an empty list of loaders would draw a warning.
+    changes = {"limit_val_batches": 0} if cfg.data.val_size == 0 else {}
+    trainer = build_trainer(cfg, record.directory, callbacks, loggers, **changes)
     model = build_model(cfg, data, trainer)
     record.update(parameters=count_parameters(model.net), **_requested_and_effective(cfg, trainer))
     return Run(data, model, trainer, recorder)

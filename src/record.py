@@ -82,6 +82,7 @@ class RunRecord:
             "overrides": [*old.get("overrides", []), *overrides],
             "metrics": old.get("metrics", {}),
             "objective": None,
+            "objective_metric": None,
             "best": old.get("best"),
             "requested": {},
             "effective": {},
@@ -167,6 +168,18 @@ def read_report(directory: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not the report of a run")
     if report["status"] == "running" and report.get("host") == socket.gethostname() and not _is_alive(report):
         report["status"] = "died"
+    return report
+
+
+def settle_report(directory: Path, status: str, message: str) -> dict[str, Any]:
+    """Write down the end of a run that could not do so itself; returns its report."""
+    try:
+        report = read_report(directory)
+    except ConfigError:
+        report = {"schema": SCHEMA, "name": None, "overrides": [], "metrics": {}, "objective": None, "best": None}
+    report |= {"status": status, "error": {"type": "Killed", "message": message}}
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / REPORT, json.dumps(_plain(report), indent=2) + "\n")
     return report
 
 

@@ -127,7 +127,8 @@ def _finish(run: "Run", record: RunRecord, cfg: DictConfig) -> None:
 
     best = record.report["best"] or {}
     metrics = record.report["metrics"]
-    record.update(objective=metrics.get(cfg.objective) if cfg.objective else best.get("value"))
+    name = cfg.objective or best.get("metric")
+    record.update(objective=metrics.get(name), objective_metric=name)
     log_hparams(run.trainer, plain(cfg), metrics)
     if run.trainer.is_global_zero:
         record.finish("completed")

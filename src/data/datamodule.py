@@ -122,10 +122,8 @@ class ImageDataModule(LightningDataModule):
             self._resume_at = None
         return self._loader("train", order, self.augmentation)
 
-    def val_dataloader(self) -> Loader | list[Loader]:
-        """In file order; an empty list where there is no validation set."""
-        if self.val_size == 0:
-            return []
+    def val_dataloader(self) -> Loader:
+        """In file order."""
         return self._loader("val", self._order("val", self.eval_batch_size))
 
     def test_dataloader(self) -> Loader:

@@ -1,0 +1,1 @@
+"""How long the default command takes, beside a hand-written loop and the classic script."""

@@ -1,0 +1,129 @@
+"""Finds runs below directories, and what differs between them."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from src.errors import ConfigError
+from src.record import CONFIG, REPORT, read_report
+
+log = logging.getLogger(__name__)
+
+SEED = "seed"
+_BOOKKEEPING = ("name", "tags", "sweep", "data.root", "data.download")
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass
+class Run:
+    """A run as far as a comparison needs it.
+
+    Attributes:
+        directory: The run directory.
+        report: Its report.
+        settings: The overrides in which the compared runs differ, as text; the seed among them.
+    """
+
+    directory: Path
+    report: Mapping[str, Any]
+    settings: dict[str, str]
+
+    @property
+    def status(self) -> str:
+        """How it ended."""
+        return str(self.report["status"])
+
+    @property
+    def objective(self) -> float | None:
+        """The number that runs are compared by; None for a run that did not complete."""
+        value = self.report.get("objective")
+        return float(value) if isinstance(value, int | float) and self.status == "completed" else None
+
+    @property
+    def metric(self) -> str:
+        """The name of that number."""
+        best = self.report.get("best") or {}
+        return str(self.report.get("objective_metric") or best.get("metric") or "objective")
+
+    @property
+    def setting(self) -> tuple[tuple[str, str], ...]:
+        """The settings without the seed: runs that share them are repetitions."""
+        return tuple((key, value) for key, value in self.settings.items() if key != SEED)
+
+
+def collect(directories: Iterable[Path]) -> list[Run]:
+    """The runs in and below some directories; damaged reports are passed over with a notice.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    directories = list(directories)
+    reports: dict[Path, Mapping[str, Any]] = {}
+    for directory in directories:
+        if not directory.is_dir():
+            raise ConfigError(f"{directory} is not a directory")
+        for path in [directory / REPORT] if (directory / REPORT).exists() else sorted(directory.rglob(REPORT)):
+            if any(part == ".replaced" for part in path.parts):
+                continue
+            try:
+                reports[path.parent] = read_report(path.parent)
+            except ConfigError as error:
+                log.warning("Passed over: %s", error)
+    if not reports:
+        raise ConfigError(f"no runs below {', '.join(map(str, directories))}: none of them holds a {REPORT}")
+    varying = _varying(reports)
+    return [Run(path, report, varying[path]) for path, report in reports.items()]
+
+
+def maximises(runs: Sequence[Run]) -> bool:
+    """Whether more of the objective is better."""
+    return not any(run.metric.endswith("loss") for run in runs if run.objective is not None)
+
+
+def flat_config(directory: Path) -> dict[str, Any]:
+    """A run's config as ``a.b.c: value``; empty where it can't be read."""
+    try:
+        loaded = yaml.load((directory / CONFIG).read_bytes(), Loader=_Loader)
+    except (OSError, yaml.YAMLError):
+        return {}
+    return dict(_flatten(loaded)) if isinstance(loaded, dict) else {}
+
+
+def _varying(reports: Mapping[Path, Mapping[str, Any]]) -> dict[Path, dict[str, str]]:
+    """Per run, the overrides whose values are not the same in all of them, in the order they were typed."""
+    typed = {path: _overrides(report) for path, report in reports.items()}
+    keys = list(dict.fromkeys(key for overrides in typed.values() for key in overrides))
+    filled: dict[Path, dict[str, str]] = {path: {} for path in reports}
+    for key in keys:
+        for path, overrides in typed.items():
+            # A run in which the key was not typed has its default: only then is its config worth reading.
+            filled[path][key] = overrides[key] if key in overrides else _default(path, key)
+    differing = [key for key in keys if len({settings[key] for settings in filled.values()}) > 1]
+    return {path: {key: settings[key] for key in differing} for path, settings in filled.items()}
+
+
+def _default(path: Path, key: str) -> str:
+    if path not in _default_cache:
+        _default_cache[path] = flat_config(path)
+    return str(_default_cache[path].get(key, "-"))
+
+
+_default_cache: dict[Path, dict[str, Any]] = {}
+
+
+def _overrides(report: Mapping[str, Any]) -> dict[str, str]:
+    pairs = (str(override).partition("=") for override in report.get("overrides") or [])
+    cleaned = {key.lstrip("+"): value.strip("'\"") for key, _, value in pairs}
+    return {key: value for key, value in cleaned.items() if not key.startswith(_BOOKKEEPING)}
+
+
+def _flatten(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,1 @@
+"""Sweeps: many plain runs, each in a process of its own."""

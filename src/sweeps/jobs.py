@@ -1,0 +1,205 @@
+"""From the overrides of a sweep to its jobs: composed, checked, named, and matched with what is already there."""
+
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from src.errors import ConfigError
+from src.record import CHECKPOINTS, REPORT, config_hash, plain, read_report
+from src.validate import problems
+
+# Overrides of a sweep's command that its jobs must not see: what made it a sweep, and where it lies.
+_OF_THE_SWEEP = ("hydra.sweep", "hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.mode", "hydra.run.dir")
+_FLAGS = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp"}
+_NAME_LIMIT = 120  # characters; file systems take 255 bytes
+
+
+@dataclass
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        number: Counts from 0.
+        overrides: What is typed after ``python -m src.train``.
+        varying: Those of them in which jobs differ.
+        directory: Its run directory.
+        hash: Of its config.
+        plan: ``run`` it, ``resume`` it from its checkpoint, or ``skip`` it.
+        status: As in its report; ``waiting`` and ``running`` before it has one.
+        objective: Once it is known.
+    """
+
+    number: int
+    overrides: list[str]
+    varying: list[str]
+    directory: Path
+    hash: str
+    plan: str = "run"
+    status: str = "waiting"
+    objective: float | None = None
+    error: str | None = field(default=None)
+
+
+class Planner:
+    """Composes the configs of jobs. Group choices are composed by Hydra and kept; values are laid over them.
+
+    Hydra composes a config in 50 ms and more; most jobs of a sweep differ in values alone.
+
+    Args:
+        loader: Hydra's.
+        config: The config of the sweep itself.
+    """
+
+    def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
+        self._loader = loader
+        self._parser = OverridesParser.create(config_loader=loader)
+        self._config_name = config.hydra.job.config_name
+        self.hydra_overrides = [
+            override for override in config.hydra.overrides.hydra if not override.lstrip("+~").startswith(_OF_THE_SWEEP)
+        ]
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._groups: dict[str, bool] = {}
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The config that ``python -m src.train <overrides>`` would compose."""
+        parsed = self._parser.parse_overrides(list(overrides))
+        is_value = [not self._is_group(override.key_or_group) and override.package is None for override in parsed]
+        choices = tuple(text for text, value in zip(overrides, is_value, strict=True) if not value)
+        if choices not in self._bases:
+            base = self._loader.load_configuration(
+                config_name=self._config_name, overrides=[*self.hydra_overrides, *choices], run_mode=RunMode.RUN
+            )
+            self._bases[choices] = OmegaConf.masked_copy(base, [key for key in base if key != "hydra"])
+        cfg = self._bases[choices].copy()
+        OmegaConf.set_struct(cfg, True)
+        values = [override for override, value in zip(parsed, is_value, strict=True) if value]
+        ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
+        return cfg
+
+    def _is_group(self, key: str) -> bool:
+        if key not in self._groups:
+            self._groups[key] = bool(self._loader.get_group_options(key))
+        return self._groups[key]
+
+
+def plan_jobs(
+    planner: Planner, batch: Sequence[Sequence[str]], sweep_dir: Path, first: int, rerun: str | None
+) -> list[Job]:
+    """All jobs of a grid, checked, each with what is to be done about it.
+
+    Args:
+        planner: Composes the configs.
+        batch: The overrides of each job.
+        sweep_dir: Where jobs lie, and earlier ones may.
+        first: Number of the first job.
+        rerun: ``failed`` runs jobs again that failed before, ``all`` everything; None only what is not finished.
+
+    Raises:
+        ConfigError: If any job's config is wrong; lists all that is, and nothing has been started.
+    """
+    varying = varying_keys(batch)
+    jobs, wrong = [], {}
+    known = existing_runs(sweep_dir)
+    for number, overrides in enumerate(batch, start=first):
+        cfg = planner.compose(overrides)
+        for line in problems(cfg):
+            wrong[line] = None
+        shown = [override for override in overrides if _key(override) in varying]
+        job = Job(number, list(overrides), shown, sweep_dir / job_name(number, shown), config_hash(plain(cfg)))
+        if job.hash in known:
+            _adopt(job, known[job.hash], rerun)
+        jobs.append(job)
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return jobs
+
+
+def existing_runs(sweep_dir: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Config hash -> directory and report of the runs that lie in a sweep's directory; damaged ones are passed over."""
+    found = {}
+    for path in sorted(sweep_dir.glob(f"*/{REPORT}")):
+        try:
+            report = read_report(path.parent)
+        except ConfigError:
+            continue
+        found[str(report.get("config_hash"))] = (path.parent, report)
+    return found
+
+
+def varying_keys(batch: Sequence[Sequence[str]]) -> set[str]:
+    """The keys to which not all jobs give the same value."""
+    values: dict[str, set[str]] = {}
+    for overrides in batch:
+        for override in overrides:
+            values.setdefault(_key(override), set()).add(override)
+    return {key for key, given in values.items() if len(given) > 1}
+
+
+def job_name(number: int, varying: Iterable[str]) -> str:
+    """A directory name a person can read: ``003_optimizer.lr=0.01,seed=2``."""
+    text = ",".join(varying)
+    safe = re.sub(r"[^\w.,=+\-\[\]]+", "_", text)
+    return f"{number:03d}_{safe}"[:_NAME_LIMIT].rstrip("_,")
+
+
+def command_flags(arguments: Sequence[str]) -> list[str]:
+    """The flags of a command line that say where configs are; its jobs need them too."""
+    flags: list[str] = []
+    expected = None
+    for argument in arguments:
+        name, separator, value = argument.partition("=")
+        if expected is not None:
+            flags.append(f"{expected}={argument}")
+            expected = None
+        elif name in _FLAGS or name in _FLAGS.values():
+            full = name if name in _FLAGS else next(long for long, short in _FLAGS.items() if short == name)
+            if separator:
+                flags.append(f"{full}={value}")
+            else:
+                expected = full
+    return flags
+
+
+def prepare_directory(job: Job) -> None:
+    """Make room for a job that starts from the beginning: what lies there is kept, out of the way."""
+    if job.plan == "run" and job.directory.exists():
+        attic = job.directory.parent / ".replaced"
+        attic.mkdir(exist_ok=True)
+        count = len(list(attic.glob(f"{job.directory.name}*")))
+        shutil.move(job.directory, attic / f"{job.directory.name}~{count}")
+    job.directory.mkdir(parents=True, exist_ok=True)
+
+
+def arguments_of(job: Job, planner: Planner, flags: Sequence[str]) -> list[str]:
+    """The command line of a job, after ``python -m src.train``."""
+    if job.plan == "resume":
+        return [f"resume={job.directory}"]
+    directory = str(job.directory).replace("'", r"\'")
+    return [*flags, *planner.hydra_overrides, *job.overrides, f"hydra.run.dir='{directory}'", "hydra.mode=RUN"]
+
+
+def _adopt(job: Job, known: tuple[Path, dict[str, Any]], rerun: str | None) -> None:
+    """Decide about a job that has run before."""
+    directory, report = known
+    status = report["status"]
+    job.directory = directory
+    if rerun == "all" or (rerun == "failed" and status in ("failed", "diverged", "oom")):
+        return
+    if status in ("completed", "pruned", "failed", "diverged", "oom"):
+        job.plan, job.status, job.objective = "skip", status, report.get("objective")
+        job.error = (report.get("error") or {}).get("message")
+    elif any((directory / CHECKPOINTS).glob("*.ckpt")):
+        job.plan = "resume"
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+")

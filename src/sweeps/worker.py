@@ -1,0 +1,64 @@
+"""What runs in the process of a job. Importing this module imports all that a job needs: the warm server preloads it."""
+
+import ctypes
+import faulthandler
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+import src.build
+import src.prepare
+import src.targets  # noqa: F401  # the heavy imports of a run
+
+CONSOLE_LOG = "console.log"
+_PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
+
+
+def run_job(module: str, arguments: Sequence[str], directory: str, environment: Mapping[str, str], cwd: str) -> None:
+    """Be the process ``python -m <module> <arguments>``, with its output in the job's directory.
+
+    Raises:
+        SystemExit: With the run's exit code.
+    """
+    parent = os.getppid()
+    os.setpgrp()  # a Ctrl-C in the terminal goes to the driver, which passes it on
+    die_with_parent(parent)
+    _redirect(Path(directory) / CONSOLE_LOG)
+    os.chdir(cwd)
+    os.environ.update(environment)
+    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def die_with_parent(parent: int) -> None:
+    """Have this process killed when its parent is gone, however the parent ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was gone before the call
+            os.kill(os.getpid(), signal.SIGKILL)
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _redirect(path: Path) -> None:
+    """Send everything that this process and its children print, C libraries included, to a file."""
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
+    faulthandler.enable(sys.stderr)  # a segmentation fault leaves a traceback
