@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from src.callbacks.pruning import pruning_callback
 from src.callbacks.recorder import EpochRecorder
 from src.callbacks.steps import StepLog
 from src.callbacks.stop import StopGracefully, StopRequest
@@ -63,6 +64,7 @@ def build(cfg: DictConfig, record: RunRecord, stop: StopRequest, *, purge_step: 
         TensorBoardPages(data.in_shape),
         *_build_each(cfg.callbacks),
         recorder,
+        *pruning_callback(recorder),
         StopGracefully(stop, recorder),
     ]
     loggers = _build_loggers(cfg.logger, record.directory, purge_step)

@@ -34,6 +34,13 @@ class OutOfMemoryError(RunError):
     status = "oom"
 
 
+class PrunedError(RunError):
+    """A search has seen enough of this trial."""
+
+    status = "pruned"
+    exit_code = 0
+
+
 class InterruptedRunError(RunError):
     """Ctrl-C: the checkpoint was saved, `resume=` goes on."""
 

@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *arguments: object) -> None:
         pass
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         self.server.asked.append(self.path)
         self.close_connection = True
         _, behaviour, name = self.path.split("/")
@@ -152,7 +152,9 @@ def names(directory: Path) -> set[str]:
 
 
 def assert_whole(directory: Path) -> None:
-    assert names(directory) - {"SHA256SUMS.json"} == set(CONTENT), "files are missing, or something half-written is left"
+    assert names(directory) - {"SHA256SUMS.json"} == set(CONTENT), (
+        "files are missing, or something half-written is left"
+    )
     for name, content in CONTENT.items():
         assert (directory / name).read_bytes() == content
 
@@ -243,7 +245,9 @@ def test_when_every_source_fails_one_error_lists_them_all_and_the_fix(tmp_path: 
 
 
 def test_nothing_is_fetched_where_download_is_false(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"(?s)images is missing.*labels is missing.*data\.download=true.*data\.root"):
+    with pytest.raises(
+        DatasetError, match=r"(?s)images is missing.*labels is missing.*data\.download=true.*data\.root"
+    ):
         ensure_files(tmp_path / "raw", FILES, [Untouchable()], download=False)
     assert not (tmp_path / "raw").exists()
     write_files(tmp_path / "raw")

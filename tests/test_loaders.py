@@ -69,7 +69,12 @@ def test_both_loaders_yield_the_same_batches_in_every_epoch(augmentation: str, n
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_both_loaders_of_the_datamodule_yield_the_same_batches(tiny_root: Path, num_workers: int) -> None:
-    settings = {"batch_size": 32, "seed": 5, "augment": True, "augmentations": {"affine": Affine(shift=2), "crop": None}}
+    settings = {
+        "batch_size": 32,
+        "seed": 5,
+        "augment": True,
+        "augmentations": {"affine": Affine(shift=2), "crop": None},
+    }
     memory = datamodule(tiny_root, **settings)
     torchs = datamodule(tiny_root, **settings, loader="torch", num_workers=num_workers)
     assert equal(memory.train_dataloader(), torchs.train_dataloader())

@@ -71,10 +71,8 @@ class Losses(Callback):
 
 
 def fit(model: Classifier, data: ImageDataModule, *callbacks: Callback, epochs: int = 1) -> None:
-    quiet = {name: False for name in ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")}
-    trainer = Trainer(
-        accelerator="cpu", max_epochs=epochs, callbacks=list(callbacks), limit_val_batches=0, **quiet
-    )
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = Trainer(accelerator="cpu", max_epochs=epochs, callbacks=list(callbacks), limit_val_batches=0, **quiet)
     trainer.fit(model, datamodule=data)
 
 
@@ -226,7 +224,9 @@ def test_the_papers_resnet_20_has_its_layers_and_parameters() -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_recurrent_net_judges_by_the_last_state_of_each_direction(cell: Any, layers: int, bidirectional: bool) -> None:
+def test_a_recurrent_net_judges_by_the_last_state_of_each_direction(
+    cell: Any, layers: int, bidirectional: bool
+) -> None:
     net = LSTM(
         in_shape=(2, 6, 5), num_classes=3, hidden=8, cell=cell, layers=layers, bidirectional=bidirectional, dropout=0.2
     ).eval()
@@ -352,7 +352,9 @@ def test_every_shipped_loss_is_a_mean_that_learns(name: str, soft: bool) -> None
     logits = torch.randn(6, 4, requires_grad=True)
     targets: Tensor = torch.rand(6, 4).softmax(1) if soft else torch.randint(0, 4, (6,))
     whole = loss(logits, targets)
-    torch.testing.assert_close(whole, torch.stack([loss(logits[i : i + 1], targets[i : i + 1]) for i in range(6)]).mean())
+    torch.testing.assert_close(
+        whole, torch.stack([loss(logits[i : i + 1], targets[i : i + 1]) for i in range(6)]).mean()
+    )
     whole.backward()
     assert logits.grad is not None
     assert logits.grad.all()

@@ -2,7 +2,6 @@
 
 import inspect
 import math
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hydra.utils import get_class, instantiate
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import StepLR
 
 from src.cli import CONF
+from src.data.datamodule import ImageDataModule
 from src.models.classifier import Classifier
 from src.models.optimizers import MuonAdamW
 from src.models.schedules import WarmupCosineLR
+from tests.tiny import TinyDigits
 
 # Where a shipped value is deliberately not the library's. Anything else that differs is a mistake or a new release.
 INTENDED: dict[str, dict[str, Any]] = {
@@ -91,22 +92,26 @@ def test_no_difference_is_intended_for_a_file_that_is_gone() -> None:
 
 def small_net() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 16), nn.Linear(16, 10))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 16), nn.Linear(16, 10)
+    )
 
 
-def train(net: nn.Module, optimizer: Optimizer, steps: int, schedule: Any = None) -> list[float]:
-    """Losses of a few steps on one batch."""
+def backward(net: nn.Module) -> float:
+    """Loss and gradients on one batch, always the same."""
     generator = torch.Generator().manual_seed(1)
     images, targets = torch.randn(32, 1, 8, 8, generator=generator), torch.arange(32) % 10
+    net.zero_grad()
+    loss = F.cross_entropy(net(images), targets)
+    loss.backward()
+    return loss.item()
+
+
+def train(net: nn.Module, optimizer: Optimizer, steps: int) -> list[float]:
     losses = []
     for _ in range(steps):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(net(images), targets)
-        loss.backward()
+        losses.append(backward(net))
         optimizer.step()
-        if schedule is not None:
-            schedule.step()
-        losses.append(loss.item())
     return losses
 
 
@@ -139,27 +144,15 @@ def test_muon_gets_the_matrices_and_adamw_the_rest() -> None:
     assert len(matrices) == 2
     references = [Muon(matrices, adjust_lr_fn="match_rms_adamw", **settings), AdamW(others, **settings)]  # type: ignore[arg-type]
     optimizer = MuonAdamW(net.parameters(), **settings)  # type: ignore[arg-type]
+    train(net, optimizer, 3)
     for _ in range(3):
-        train(net, optimizer, 1)
-        loss = train(reference, references[0], 0)
-        assert loss == []
-        step_both(reference, references)
+        backward(reference)
+        for alone in references:
+            alone.step()
     for found, parameter in zip(net.parameters(), reference.parameters(), strict=True):
         assert torch.equal(found, parameter)
     assert all("momentum_buffer" in optimizer.state[parameter] for parameter in net.parameters() if parameter.ndim == 2)
     assert all("exp_avg" in optimizer.state[parameter] for parameter in net.parameters() if parameter.ndim != 2)
-
-
-def step_both(net: nn.Module, optimizers: list[Any]) -> None:
-    class Both(Optimizer):
-        def __init__(self) -> None:
-            super().__init__(net.parameters(), {})
-
-        def step(self, closure: Any = None) -> None:
-            for each in optimizers:
-                each.step()
-
-    train(net, Both(), 1)
 
 
 @pytest.mark.parametrize("layers", [[nn.Linear(64, 10, bias=False)], [nn.Conv2d(1, 10, 8)]])
@@ -177,7 +170,8 @@ def test_a_schedule_drives_both_halves_of_muon(after_loading: bool) -> None:
     if after_loading:
         optimizer.load_state_dict(optimizer.state_dict())
     assert {group["lr"] for group in optimizer.param_groups} == {0.5}
-    train(net, optimizer, 1, schedule)
+    train(net, optimizer, 1)
+    schedule.step()
     assert {group["lr"] for group in optimizer.param_groups} == {0.0}
     before = [parameter.clone() for parameter in net.parameters()]
     train(net, optimizer, 2)
@@ -191,7 +185,9 @@ def test_muon_keeps_the_options_of_parameter_groups() -> None:
     groups = [{"params": parameters[:3], "lr": 0.3}, {"params": parameters[3:], "weight_decay": 0.0}]
     optimizer = MuonAdamW(groups, lr=0.1, weight_decay=0.2)
     found = {
-        parameter: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for parameter in group["params"]
+        parameter: (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
     }
     assert len(found) == len(parameters) == sum(len(group["params"]) for group in optimizer.param_groups)
     assert {found[parameter] for parameter in parameters[:3]} == {(0.3, 0.2)}
@@ -220,7 +216,9 @@ def rates(schedule: WarmupCosineLR, optimizer: Optimizer, steps: int) -> list[fl
     return found
 
 
-@pytest.mark.parametrize(("total", "warmup", "final"), [(100, 0.1, 0.0), (100, 0.25, 0.1), (7, 0.5, 0.5), (10, 0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("total", "warmup", "final"), [(100, 0.1, 0.0), (100, 0.25, 0.1), (7, 0.5, 0.5), (10, 0.0, 0.0)]
+)
 def test_warmup_cosine_rises_to_the_rate_and_falls_to_its_share(total: int, warmup: float, final: float) -> None:
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=0.2)
     found = rates(WarmupCosineLR(optimizer, total, warmup, final), optimizer, total + 5)
@@ -287,41 +285,53 @@ def test_weight_decay_spares_norms_and_biases_on_request() -> None:
     assert all(decay == (0.0 if parameter.ndim == 1 else 0.1) for parameter, decay in spared.items())
 
 
-class Steps:
-    """Stands in for a trainer that knows the length of its run."""
+class Rates(Callback):
+    """The learning rate of every step, one list for each epoch."""
 
-    estimated_stepping_batches = 40
-    num_training_batches = 10
+    def __init__(self) -> None:
+        self.epochs: list[list[float]] = []
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Any) -> None:
+        self.epochs.append([])
+
+    def on_train_batch_start(self, trainer: Trainer, *rest: Any) -> None:
+        self.epochs[-1].append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def scheduled(root: Path, schedule: Any) -> list[list[float]]:
+    """The rates of a run of six epochs of five steps each."""
+    data = ImageDataModule(TinyDigits(), root=str(root), batch_size=128, val_size=40)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    rates = Rates()
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = Trainer(accelerator="cpu", max_epochs=6, callbacks=[rates], num_sanity_val_steps=0, **quiet)
+    trainer.fit(Classifier(net, partial(SGD, lr=0.25, momentum=0.9), schedule), datamodule=data)
+    assert [len(epoch) for epoch in rates.epochs] == [5] * 6
+    return rates.epochs
 
 
 @pytest.mark.parametrize("name", shipped("scheduler"))
-def test_every_shipped_schedule_takes_the_length_of_the_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LightningModule, "trainer", Steps())
-    schedule = instantiate(node("scheduler", name), _convert_="all")
-    model = Classifier(small_net(), partial(SGD, lr=0.25, momentum=0.9), schedule)
-    made: Any = model.configure_optimizers()
-    found = made["lr_scheduler"]
-    by_steps = name in {"cosine", "onecycle", "warmup_cosine"}
-    assert found["interval"] == ("step" if by_steps or name == "plateau" else "epoch")
-    optimizer, stepper = made["optimizer"], found["scheduler"]
-    if name == "plateau":
-        assert (found["monitor"], found["frequency"]) == ("val/acc", 10)
-        return
-    seen = []
-    for _ in range(40 if by_steps else 5):
-        seen.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        stepper.step() if by_steps and len(seen) < 40 or not by_steps else None
-    assert seen[-1] < 0.2 * max(seen) if name != "step" else seen == [0.25, 0.25, 0.125, 0.125, 0.0625]
-    assert max(seen) == pytest.approx(0.25)
+def test_every_shipped_schedule_fits_the_length_of_the_run(name: str, tiny_root: Path) -> None:
+    epochs = scheduled(tiny_root, instantiate(node("scheduler", name), _convert_="all"))
+    steps = sum(epochs, [])
+    assert max(steps) == pytest.approx(0.25)
+    if name in {"cosine", "onecycle", "warmup_cosine"}:
+        assert len(set(epochs[1])) == 5, "advances with every step"
+        assert steps[-1] == min(steps) < 0.01, "and ends with the run"
+    else:
+        assert all(len(set(epoch)) == 1 for epoch in epochs), "advances once an epoch"
+        assert name == "plateau" or steps[-1] < steps[0]
 
 
-def test_a_cosine_of_so_many_epochs_advances_with_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LightningModule, "trainer", Steps())
-    schedule: Callable[..., Any] = instantiate(node("scheduler", "cosine"), T_max=5, _convert_="all")
-    made: Any = Classifier(small_net(), partial(SGD, lr=0.25), schedule).configure_optimizers()
-    assert made["lr_scheduler"]["interval"] == "epoch"
-    assert made["lr_scheduler"]["scheduler"].T_max == 5
+def test_a_cosine_of_so_many_epochs_advances_with_epochs(tiny_root: Path) -> None:
+    epochs = scheduled(tiny_root, instantiate(node("scheduler", "cosine"), T_max=6, _convert_="all"))
+    assert epochs == [[pytest.approx(0.125 * (1 + math.cos(math.pi * epoch / 6)))] * 5 for epoch in range(6)]
+
+
+def test_a_plateau_lowers_the_rate_once_the_metric_stands_still(tiny_root: Path) -> None:
+    schedule = instantiate(node("scheduler", "plateau"), mode="min", patience=1, threshold=1e9, threshold_mode="abs")
+    epochs = scheduled(tiny_root, schedule)  # no epoch can be better than the first by so much
+    assert [epoch[0] for epoch in epochs] == pytest.approx([0.25, 0.25, 0.25, 0.025, 0.025, 0.0025])
 
 
 def test_the_trainer_takes_every_value_of_its_yaml(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Registers `hydra/launcher=local` and `hydra/sweeper=grid`."""
+"""Registers `hydra/launcher=local`, `hydra/sweeper=grid` and `hydra/sweeper=optuna`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -31,8 +33,23 @@ class GridSweeperConf:
     params: dict[str, str] | None = None
 
 
+@dataclass
+class OptunaSweeperConf:
+    """Settings of `OptunaSweeper`."""
+
+    _target_: str = "hydra_plugins.strobe.plugins.OptunaSweeper"
+    n_trials: Any = 20
+    sampler: Any = "tpe"
+    pruner: Any = "median"
+    seed: Any = 1
+    objectives: Any = None
+    conditions: Any = None
+    params: Any = None
+
+
 ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalLauncherConf, provider="strobe")
 ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="strobe")
+ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=OptunaSweeperConf, provider="strobe")
 
 
 class LocalLauncher(Launcher):  # type: ignore[misc]
@@ -95,3 +112,60 @@ class GridSweeper(BasicSweeper):  # type: ignore[misc]
                 for entry in directory.iterdir():
                     entry.unlink()
                 directory.rmdir()
+
+
+class OptunaSweeper(Sweeper):  # type: ignore[misc]
+    """A search: trials are jobs of our launcher, a new one begins whenever a slot is free.
+
+    Args:
+        n_trials: Of the whole study, restarts included.
+        sampler: ``tpe``, ``random``, ``grid``, ``gp`` or ``nsgaii``.
+        pruner: ``median``, ``hyperband`` or ``none``.
+        seed: Of the sampler.
+        objectives: Two or more names of metrics, ``parameters`` or ``total_s``; None is the run's own objective.
+        conditions: Parameter -> ``other=value``, when it is part of a trial.
+        params: Space, as in the command's overrides, which come on top.
+    """
+
+    def __init__(
+        self,
+        n_trials: Any,
+        sampler: Any,
+        pruner: Any,
+        seed: Any,
+        objectives: Any,
+        conditions: Any,
+        params: Any,
+    ) -> None:
+        self.settings = {"n_trials": n_trials, "sampler": sampler, "pruner": pruner, "seed": seed}
+        self.objectives = list(objectives or [])
+        self.conditions = dict(conditions or {})
+        self.params = dict(params or {})
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra gives."""
+        self.context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Search and sum up.
+
+        Raises:
+            RunError: If a trial's job failed, or the search was stopped.
+        """
+        from src.errors import ConfigError
+        from src.sweeps.drive import Settings, summarise
+        from src.sweeps.search import SearchSettings, run_search
+
+        if not isinstance(self.launcher, LocalLauncher):
+            raise ConfigError("a search runs its trials itself: choose hydra/launcher=local")
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        search = SearchSettings(**self.settings, objectives=self.objectives, conditions=self.conditions)
+        settings = Settings.of(self.config, self.launcher.slots, self.launcher.jobs_per_gpu)
+        space = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        jobs = run_search(space, search, self.context.config_loader, self.config, settings)
+        summarise(jobs, settings)
+        return None

@@ -34,6 +34,7 @@ class EpochRecorder(Checkpoint):
         self.save = save
         self.best: dict[str, Any] | None = None
         self.best_metrics: dict[str, float] = {}
+        self.latest: dict[str, float] = {}
         self.timing = dict.fromkeys(("train_s", "validation_s", "checkpoint_s"), 0.0)
         self.images_seen = 0
         self._validated = False
@@ -80,6 +81,7 @@ class EpochRecorder(Checkpoint):
         self.images_seen += pl_module.images["train"]
         fresh = ("train/", "val/") if self._validated else ("train/",)
         metrics = {name: value for name, value in pl_module.epoch_metrics.items() if name.startswith(fresh)}
+        self.latest = metrics
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics, "lr": _learning_rate(trainer)}
         self.record.add_epoch({**row, "seconds": round(epoch_s, 3)})
         _show(trainer, row, epoch_s)

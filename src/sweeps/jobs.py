@@ -36,6 +36,8 @@ class Job:
         plan: ``run`` it, ``resume`` it from its checkpoint, or ``skip`` it.
         status: As in its report; ``waiting`` and ``running`` before it has one.
         objective: Once it is known.
+        error: What went wrong, if anything did.
+        environment: Variables for its process.
     """
 
     number: int
@@ -46,7 +48,8 @@ class Job:
     plan: str = "run"
     status: str = "waiting"
     objective: float | None = None
-    error: str | None = field(default=None)
+    error: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 class Planner:

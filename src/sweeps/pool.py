@@ -69,7 +69,7 @@ class Pool:
         slot = self._free.pop(0)
         process = self._context.Process(  # type: ignore[attr-defined]
             target=start_job,
-            args=(_MODULE, list(arguments), str(job.directory), slot.environment(), str(Path.cwd())),
+            args=(_MODULE, list(arguments), str(job.directory), slot.environment() | job.environment, str(Path.cwd())),
             name=job.directory.name,
         )
         process.start()

@@ -1,0 +1,113 @@
+"""The space of a search, from the override syntax that people know."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from src.errors import ConfigError
+
+
+class Space:
+    """What a search varies.
+
+    Args:
+        overrides: Those of the command: sweeps become parameters, the others hold for every trial.
+        conditions: Parameter -> ``other=value``: it is part of a trial only when ``other`` has that value there.
+
+    Raises:
+        ConfigError: If a sweep can't be searched, or a condition names no parameter.
+
+    Syntax: ``interval(a,b)``, ``tag(log,interval(a,b))``, ``int(interval(a,b))``, ``range(a,b)``, ``choice(a,b)``, ``a,b``.
+    """
+
+    def __init__(self, overrides: Sequence[Override], conditions: Mapping[str, str] | None = None) -> None:
+        self.fixed: list[str] = []
+        self.distributions: dict[str, BaseDistribution] = {}
+        last = {override.get_key_element(): override for override in overrides}  # a later one replaces an earlier one
+        for key, override in last.items():
+            if override.is_sweep_override():
+                self.distributions[key] = _distribution(key, override)
+            else:
+                self.fixed.append(f"{key}={override.get_value_element_as_str()}")
+        self.conditions = {key: _parsed(key, text, self.distributions) for key, text in (conditions or {}).items()}
+
+    def suggest(self, trial: optuna.Trial) -> list[str]:
+        """The overrides that a trial adds to the fixed ones."""
+        values: dict[str, Any] = {}
+        # Parameters with a condition come last, when what they depend on is known.
+        for key in sorted(self.distributions, key=lambda key: key in self.conditions):
+            if key in self.conditions and str(values.get(self.conditions[key][0])) != self.conditions[key][1]:
+                continue
+            values[key] = _suggest(trial, key, self.distributions[key])
+        return [f"{key}={value}" for key, value in values.items()]
+
+    def grid(self) -> dict[str, list[Any]]:
+        """The values of every parameter.
+
+        Raises:
+            ConfigError: If a parameter is continuous.
+        """
+        points: dict[str, list[Any]] = {}
+        for key, distribution in self.distributions.items():
+            if isinstance(distribution, CategoricalDistribution):
+                points[key] = list(distribution.choices)
+            elif isinstance(distribution, IntDistribution):
+                points[key] = list(range(distribution.low, distribution.high + 1, distribution.step))
+            else:
+                raise ConfigError(f"{key}: hydra.sweeper.sampler=grid needs separate values, as in {key}=0.1,0.01")
+        return points
+
+
+def _distribution(key: str, override: Override) -> BaseDistribution:
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        low, high = value.start, value.end
+        if low is None or high is None or not low <= high:
+            raise ConfigError(f"{key}: interval({low},{high}) is empty")
+        log = "log" in value.tags
+        if log and low <= 0:
+            raise ConfigError(f"{key}: a logarithmic interval can't begin at {low}; take a number above 0")
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log)
+        return FloatDistribution(float(low), float(high), log=log)
+    if isinstance(value, RangeSweep) and all(isinstance(end, int) for end in (value.start, value.stop, value.step)):
+        numbers = list(value.range())
+        if not numbers:
+            raise ConfigError(f"{key}: the range is empty")
+        return IntDistribution(int(min(numbers)), int(max(numbers)), step=abs(int(value.step)))
+    if isinstance(value, ChoiceSweep | RangeSweep):
+        return CategoricalDistribution(tuple(override.sweep_string_iterator()))
+    raise ConfigError(f"{key}: can't be searched: {override.input_line}")
+
+
+def _suggest(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> Any:
+    match distribution:
+        case FloatDistribution():
+            return trial.suggest_float(key, distribution.low, distribution.high, log=distribution.log)
+        case IntDistribution():
+            return trial.suggest_int(
+                key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+            )
+        case CategoricalDistribution():
+            return trial.suggest_categorical(key, distribution.choices)
+        case _:
+            raise AssertionError(f"{key}: {distribution}")
+
+
+def _parsed(key: str, text: str, distributions: Mapping[str, BaseDistribution]) -> tuple[str, str]:
+    other, separator, value = str(text).partition("=")
+    for name in (key, other):
+        if name not in distributions or not separator:
+            raise ConfigError(
+                f"hydra.sweeper.conditions.{key}={text!r}: must be <parameter>=<value>, and both parameters be searched; "
+                f"there are: {', '.join(distributions)}"
+            )
+    return other, value
