@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -62,7 +63,7 @@ def build(cfg: DictConfig, record: RunRecord, stop: StopRequest, *, purge_step: 
     callbacks = [
         StepLog(),
         TensorBoardPages(data.in_shape),
-        *_build_each(cfg.callbacks),
+        *_callbacks(cfg),
         recorder,
         *pruning_callback(recorder),
         StopGracefully(stop, recorder),
@@ -170,6 +171,12 @@ def _build_loggers(nodes: Mapping[str, Any] | None, directory: Path, purge_step:
             changes["purge_step"] = purge_step
         loggers.append(make(**changes))
     return loggers
+
+
+def _callbacks(cfg: DictConfig) -> list[Callback]:
+    built = _build_each(cfg.callbacks)
+    # Lightning refuses a bar that was asked for twice over: once by callback, once by not being switched off.
+    return [each for each in built if cfg.trainer.enable_progress_bar or not isinstance(each, ProgressBar)]
 
 
 def _build_each(nodes: Mapping[str, Any] | None) -> list[Any]:

@@ -37,9 +37,11 @@ def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]
         conf: The config directory.
     """
     overrides = _overrides_in(arguments)
-    multirun = any(argument in ("-m", "--multirun") for argument in arguments)
+    named_sweep = any(override.startswith("sweep=") and override != "sweep=default" for override in overrides)
+    multirun = named_sweep or any(argument in ("-m", "--multirun") for argument in arguments)
+    searchpath = [f"hydra.searchpath=[file://{Path(folder).resolve()}]" for folder in _config_dirs(arguments)]
     try:
-        found = _mistakes(overrides, conf, multirun=multirun)
+        found = _mistakes(overrides, conf, searchpath, multirun=multirun)
     except (HydraException, OmegaConfBaseException):
         found = []
     if found:
@@ -93,7 +95,14 @@ def _overrides_in(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def _mistakes(overrides: Sequence[str], conf: Path, *, multirun: bool) -> list[str]:
+def _config_dirs(arguments: Sequence[str]) -> list[str]:
+    """Values of ``--config-dir``."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    separate = [value for flag, value in pairs if flag in ("--config-dir", "-cd")]
+    return separate + [argument.partition("=")[2] for argument in arguments if argument.startswith("--config-dir=")]
+
+
+def _mistakes(overrides: Sequence[str], conf: Path, searchpath: list[str], *, multirun: bool) -> list[str]:
     parser = OverridesParser.create()
     mistakes, parsed = [], []
     for text in overrides:

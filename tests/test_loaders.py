@@ -1,6 +1,7 @@
 """Which images are served, in which order, and that both loaders serve the same numbers as torchvision."""
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -125,18 +126,18 @@ def indices(order: BatchOrder) -> list[list[int]]:
 def test_the_order_follows_from_seed_and_epoch_alone() -> None:
     order = BatchOrder(103, 10, seed=4)
     first = indices(order)
-    assert sorted(sum(first, [])) == list(range(103))
+    assert sorted(chain(*first)) == list(range(103))
     assert [len(batch) for batch in first] == [10] * 10 + [3]
     torch.manual_seed(99)
     assert indices(BatchOrder(103, 10, seed=4)) == first == indices(order)
     order.set_epoch(1)
     second = indices(order)
     assert second != first
-    assert sorted(sum(second, [])) == list(range(103))
+    assert sorted(chain(*second)) == list(range(103))
     assert indices(BatchOrder(103, 10, seed=5)) not in (first, second), "seed + 1 is not epoch + 1"
     unshuffled = BatchOrder(103, 10, seed=4, shuffle=False)
     unshuffled.set_epoch(7)
-    assert sum(indices(unshuffled), []) == list(range(103))
+    assert list(chain(*indices(unshuffled))) == list(range(103))
 
 
 def test_no_two_batches_share_a_seed_for_their_augmentation() -> None:
@@ -161,7 +162,7 @@ def test_ranks_are_disjoint_and_cover_the_set(size: int, world_size: int) -> Non
     orders = [BatchOrder(size, batch_size, seed=1, rank=rank, world_size=world_size) for rank in range(world_size)]
     ranks = [indices(order) for order in orders]
     assert len({len(rank) for rank in ranks}) == 1, "every rank takes equally many steps"
-    assert sorted(sum((sum(rank, []) for rank in ranks), [])) == list(range(size))
+    assert sorted(chain(*(chain(*rank) for rank in ranks))) == list(range(size))
     for step, shares in enumerate(zip(*ranks, strict=True)):
         lengths = [len(share) for share in shares]
         assert sum(lengths) == orders[0].global_batch_size(step)
@@ -177,7 +178,7 @@ def test_global_batches_are_the_same_whatever_the_number_of_ranks(size: int) -> 
             indices(BatchOrder(size, 12 // world_size, seed=2, rank=rank, world_size=world_size))
             for rank in range(world_size)
         ]
-        return [set(sum(shares, [])) for shares in zip(*ranks, strict=True)]
+        return [set(chain(*shares)) for shares in zip(*ranks, strict=True)]
 
     alone = global_batches(1)
     for world_size in (2, 3, 4):
@@ -299,8 +300,12 @@ def test_serving_a_batch_leaves_the_images_alone() -> None:
 
 @pytest.mark.parametrize(
     ("cache", "expected"),
-    [("/somewhere", "/somewhere/strobe"), (None, "/home/me/.cache/strobe"), ("", "/home/me/.cache/strobe")]
-    + [("relative", "/home/me/.cache/strobe")],
+    [
+        ("/somewhere", "/somewhere/strobe"),
+        (None, "/home/me/.cache/strobe"),
+        ("", "/home/me/.cache/strobe"),
+        ("relative", "/home/me/.cache/strobe"),
+    ],
 )
 def test_data_is_kept_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, cache: str | None, expected: str) -> None:
     monkeypatch.setenv("HOME", "/home/me")

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, Trainer
 from omegaconf import OmegaConf
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
 from torchmetrics.classification import MulticlassAccuracy
 
 from src.cli import CONF
@@ -125,7 +125,7 @@ def test_every_shipped_model_gives_logits_and_learns_with_every_parameter(
     images, targets = torch.randn(16, *in_shape), torch.arange(16) % num_classes
     logits = net(images)
     assert (logits.shape, logits.dtype) == ((16, num_classes), torch.float32)
-    before = F.cross_entropy(logits, targets)
+    before = cross_entropy(logits, targets)
     before.backward()
     for parameter_name, parameter in net.named_parameters():
         assert parameter.grad is not None, f"{parameter_name} gets no gradient"
@@ -134,10 +134,10 @@ def test_every_shipped_model_gives_logits_and_learns_with_every_parameter(
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for _ in range(5):
         optimizer.zero_grad()
-        loss = F.cross_entropy(net(images), targets)
+        loss = cross_entropy(net(images), targets)
         loss.backward()
         optimizer.step()
-    assert F.cross_entropy(net(images), targets) < before
+    assert cross_entropy(net(images), targets) < before
 
 
 @pytest.mark.parametrize(("in_shape", "num_classes"), KINDS)
@@ -280,14 +280,14 @@ def test_square_works_with_the_transforms_of_torch_func() -> None:
 @pytest.mark.parametrize("soft", [False, True])
 def test_every_image_counts_the_same_whatever_the_size_of_its_batch(soft: bool) -> None:
     logits, labels = torch.randn(25, 4), torch.randint(0, 4, (25,))
-    targets = F.one_hot(labels, 4).float().lerp(torch.rand(25, 4).softmax(1), 0.3) if soft else labels
+    targets = one_hot(labels, 4).float().lerp(torch.rand(25, 4).softmax(1), 0.3) if soft else labels
     found, reference = LossAndAccuracy(), MulticlassAccuracy(4, average="micro")
     for part, wanted in zip(logits.split(8), targets.split(8), strict=True):  # 8, 8, 8, 1
-        found.update(F.cross_entropy(part, wanted), part, wanted)
+        found.update(cross_entropy(part, wanted), part, wanted)
     reference.update(logits, labels)
     computed = found.compute()
     assert computed["acc"].item() == pytest.approx(reference.compute().item(), abs=1e-7)
-    assert computed["loss"].item() == pytest.approx(F.cross_entropy(logits, targets).item(), rel=1e-6)
+    assert computed["loss"].item() == pytest.approx(cross_entropy(logits, targets).item(), rel=1e-6)
     assert computed["count"] == 25
     found.reset()
     found.update(torch.tensor(2.0), torch.eye(4), torch.tensor([0, 1, 2, 0]))

@@ -3,16 +3,17 @@
 import inspect
 import math
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hydra.utils import get_class, instantiate
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import StepLR
 
@@ -102,7 +103,7 @@ def backward(net: nn.Module) -> float:
     generator = torch.Generator().manual_seed(1)
     images, targets = torch.randn(32, 1, 8, 8, generator=generator), torch.arange(32) % 10
     net.zero_grad()
-    loss = F.cross_entropy(net(images), targets)
+    loss = cross_entropy(net(images), targets)
     loss.backward()
     return loss.item()
 
@@ -313,7 +314,7 @@ def scheduled(root: Path, schedule: Any) -> list[list[float]]:
 @pytest.mark.parametrize("name", shipped("scheduler"))
 def test_every_shipped_schedule_fits_the_length_of_the_run(name: str, tiny_root: Path) -> None:
     epochs = scheduled(tiny_root, instantiate(node("scheduler", name), _convert_="all"))
-    steps = sum(epochs, [])
+    steps = list(chain(*epochs))
     assert max(steps) == pytest.approx(0.25)
     if name in {"cosine", "onecycle", "warmup_cosine"}:
         assert len(set(epochs[1])) == 5, "advances with every step"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from src.cli import ROOT
 from src.errors import ConfigError
 from src.record import RunRecord, config_hash, plain, process_rank, read_metrics, read_report, write_atomically
 from tests.conftest import Compose, Train, report
@@ -151,28 +152,33 @@ def test_a_directory_that_is_no_run_is_a_clear_error(tmp_path: Path, place: str)
         read_report(tmp_path / place)
 
 
-def test_one_directory_takes_one_run_however_many_begin_at_once(
-    compose_config: Compose, tmp_path: Path
-) -> None:
-    cfg, barrier = compose_config(), threading.Barrier(4)
-    started: list[RunRecord] = []
-    refused: list[str] = []
+_BEGIN = """
+import sys
+from pathlib import Path
+from omegaconf import OmegaConf
+from src.record import RunRecord
 
-    def begin() -> None:
-        barrier.wait()
-        try:
-            started.append(RunRecord.start(tmp_path / "run", cfg, [], resume=False))
-        except ConfigError as error:
-            refused.append(str(error))
+print("ready", flush=True)
+sys.stdin.readline()
+RunRecord.start(Path(sys.argv[1]), OmegaConf.create({"seed": 1}), [], resume=False)
+"""
 
-    threads = [threading.Thread(target=begin) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(started) == 1
-    assert all("already holds a run" in message for message in refused)
-    assert len(refused) == 3
+
+def test_one_directory_takes_one_run_however_many_begin_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _BEGIN, str(tmp_path / "run")]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    begun = [subprocess.Popen(command, cwd=ROOT, text=True, **pipes) for _ in range(4)]
+    for process in begun:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in begun:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    errors = [process.communicate(timeout=30)[1] for process in begun]
+    assert sorted(process.returncode for process in begun) == [0, 1, 1, 1]
+    assert sum("already holds a run" in error for error in errors) == 3
+    assert report(tmp_path / "run")["pid"] in [process.pid for process in begun if process.returncode == 0]
 
 
 def test_a_directory_that_cannot_be_written_is_named(compose_config: Compose, tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ def test_a_run_directory_tells_the_whole_story(train_tiny: Train) -> None:
     assert found["schema"] == 1
     assert found["status"] == "completed"
     assert (found["name"], found["tags"], found["error"]) == ("first", ["a", "b"], None)
-    assert set(found["metrics"]) == {f"{split}/{name}" for split in ("train", "val", "test") for name in ("loss", "acc")}
+    assert set(found["metrics"]) == {
+        f"{split}/{name}" for split in ("train", "val", "test") for name in ("loss", "acc")
+    }
     assert found["metrics"]["test/acc"] > 0.9
     assert found["objective"] == found["best"]["value"] == found["metrics"]["val/acc"]
     assert (directory / found["best"]["checkpoint"]).is_file()

@@ -152,9 +152,7 @@ WRONG_TOGETHER = [
 
 
 @pytest.mark.parametrize(("overrides", "advice"), WRONG_TOGETHER, ids=[" ".join(case[0]) for case in WRONG_TOGETHER])
-def test_values_that_are_wrong_together_are_refused(
-    compose_config: Compose, overrides: list[str], advice: str
-) -> None:
+def test_values_that_are_wrong_together_are_refused(compose_config: Compose, overrides: list[str], advice: str) -> None:
     (line,) = problems(compose_config(*overrides))
     assert advice in line
 

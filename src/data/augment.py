@@ -33,7 +33,7 @@ class Affine:
     """
 
     def __init__(self, *, degrees: float = 0.0, shift: float = 0.0, zoom: float = 0.0) -> None:
-        if degrees < 0 or shift < 0 or not 0 <= zoom < 1:
+        if not (0 <= degrees < math.inf and 0 <= shift < math.inf and 0 <= zoom < 1):
             raise ValueError(f"need degrees >= 0, shift >= 0 and 0 <= zoom < 1, got {degrees!r}, {shift!r}, {zoom!r}")
         self.degrees = degrees
         self.shift = shift
@@ -138,7 +138,7 @@ class Mixup:
     """
 
     def __init__(self, alpha: float, num_classes: int) -> None:
-        if alpha <= 0:
+        if not 0 < alpha < math.inf:
             raise ValueError(f"alpha must be positive, got {alpha!r}")
         self.alpha = alpha
         self.num_classes = num_classes

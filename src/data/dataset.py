@@ -63,6 +63,8 @@ def check_labels(labels: Tensor, images: Tensor, classes: int, where: Path) -> N
     Raises:
         DatasetError: If the numbers differ, or a label names no class.
     """
+    if labels.ndim != 1:
+        raise DatasetError(f"{where} holds a table of {tuple(labels.shape)}, not a list of labels")
     if len(labels) != len(images):
         raise DatasetError(f"{where} holds {len(labels)} labels for {len(images)} images")
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import http.client
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 import urllib.request
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 20  # without a byte; a mirror that stalls longer is given up
 _NPM_TIMEOUT_S = 300
+# What a source that fails raises; http.client's and zlib's errors are no OSErrors.
+_FAILURES = (OSError, ValueError, EOFError, subprocess.SubprocessError, http.client.HTTPException, zlib.error)
 _RECORDED = "SHA256SUMS.json"  # digests of files whose publisher gives only the digest of the archive
 
 
@@ -124,7 +128,9 @@ class NpmPackage:
         result = subprocess.run(command, cwd=into, capture_output=True, text=True, timeout=_NPM_TIMEOUT_S, check=False)
         if result.returncode != 0:
             raise OSError(f"npm pack exited with {result.returncode}: {_last_line(result.stderr or result.stdout)}")
-        (packed,) = into.glob("*.tgz")
+        packed = next(into.glob("*.tgz"), None)
+        if packed is None:
+            raise OSError("npm pack left no archive")
         extract(packed, [file.name for file in files], into)
         packed.unlink()
 
@@ -244,7 +250,7 @@ def _fetch(directory: Path, files: Sequence[RawFile], sources: Sequence[Source],
                         _require_digest(scratch / file.name, file.sha256)
                 _adopt(scratch, directory, files)
             return
-        except (OSError, ValueError, EOFError, subprocess.SubprocessError) as error:
+        except _FAILURES as error:
             tried.append(f"  {source.describe()}: {error}")
     raise DatasetError(
         f"{found}, and no source could give it:\n" + "\n".join(tried) + "\n"
@@ -285,8 +291,12 @@ def _wrong_files(directory: Path, files: Sequence[RawFile]) -> dict[str, str]:
         expected = file.sha256 or recorded.get(file.name)
         if not path.is_file():
             wrong[file.name] = f"{path} is missing"
-        elif expected is not None and sha256_of(path) != expected:
-            wrong[file.name] = f"{path} is damaged (wrong SHA-256)"
+            continue
+        try:
+            if expected is not None and sha256_of(path) != expected:
+                wrong[file.name] = f"{path} is damaged (wrong SHA-256)"
+        except OSError as error:
+            wrong[file.name] = f"{path} can't be read ({error.strerror})"
     return wrong
 
 

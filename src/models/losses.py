@@ -24,7 +24,7 @@ class CrossEntropy(nn.Module):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"loss.label_smoothing={label_smoothing!r}: must lie in [0, 1)")
-        if class_weights is not None and min(class_weights) < 0:
+        if class_weights is not None and not min(class_weights, default=-1) >= 0:
             raise ValueError(f"loss.class_weights={list(class_weights)!r}: must not be negative")
         self.label_smoothing = label_smoothing
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)

@@ -29,12 +29,32 @@ class Group:
     @property
     def label(self) -> str:
         """The setting in a few words."""
-        return ", ".join(f"{key}={value}" for key, value in self.setting) or "all runs"
+        return ", ".join(f"{key}={value}" for key, value in zip(self.keys, self.shown, strict=True)) or "all runs"
+
+    @property
+    def keys(self) -> list[str]:
+        """Names of the settings."""
+        return [key for key, _ in self.setting]
+
+    @property
+    def shown(self) -> list[str]:
+        """Values of the settings, long numbers rounded."""
+        return [rounded(value) for _, value in self.setting]
 
     @property
     def values(self) -> list[float]:
         """The objectives."""
         return [run.objective for run in self.runs if run.objective is not None]
+
+
+def rounded(text: str) -> str:
+    """A number with more than six decimals to four digits, as for the draws of a search; other text as it is."""
+    if len(text.rpartition(".")[2]) <= 6:
+        return text
+    try:
+        return f"{float(text):.4g}"
+    except ValueError:
+        return text
 
 
 def group(runs: Sequence[Run]) -> list[Group]:

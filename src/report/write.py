@@ -10,7 +10,7 @@ from pathlib import Path
 
 from src.record import write_atomically
 from src.report.collect import SEED, Run, collect, maximises
-from src.report.stats import Group, comparison, group
+from src.report.stats import Group, comparison, group, rounded
 
 _METRICS = ("train/loss", "train/acc", "val/loss", "val/acc", "test/loss", "test/acc")
 _SHOWN = 20  # settings in the table on the terminal
@@ -58,11 +58,11 @@ def write_report(directories: Sequence[Path], out: Path) -> str:
 
 def terminal_table(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     """The settings, best first, then what became of the runs that have no objective."""
-    keys = [key for key, _ in groups[0].setting] if groups else []
+    keys = groups[0].keys if groups else []
     metric = groups[0].runs[0].metric if groups else "objective"
     rows = [["", *keys, metric, "+-", "n", "test/acc", "time"]]
     for place, each in enumerate(groups[:_SHOWN], start=1):
-        rows.append([str(place), *(value for _, value in each.setting), *_numbers(each)])
+        rows.append([str(place), *each.shown, *_numbers(each)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if len(groups) > _SHOWN:
@@ -105,7 +105,7 @@ def _csv(runs: Sequence[Run]) -> str:
 
 
 def _markdown(runs: Sequence[Run], groups: Sequence[Group]) -> str:
-    keys = [key for key, _ in groups[0].setting] if groups else []
+    keys = groups[0].keys if groups else []
     metric = groups[0].runs[0].metric if groups else "objective"
     lines = ["# Summary", "", _counts(runs), ""]
     if groups:
@@ -114,7 +114,7 @@ def _markdown(runs: Sequence[Run], groups: Sequence[Group]) -> str:
         for each in groups:
             mean, interval, n, test, seconds = _numbers(each)
             std = "" if each.std is None else f"{each.std:.4f}"
-            cells = [*(value for _, value in each.setting), mean, interval, std, n, test, seconds]
+            cells = [*each.shown, mean, interval, std, n, test, seconds]
             lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         lines += ["", f"Best run: `{runs[0].directory}`"]
     if len(groups) > 1:
@@ -127,7 +127,7 @@ def _markdown(runs: Sequence[Run], groups: Sequence[Group]) -> str:
 
 def _html(runs: Sequence[Run], groups: Sequence[Group], drawn: dict[str, bytes]) -> str:
     metric = groups[0].runs[0].metric if groups else "objective"
-    keys = [key for key, _ in groups[0].setting] if groups else []
+    keys = groups[0].keys if groups else []
     parts = [f"<p>{html.escape(_counts(runs))}</p>"]
     if groups:
         parts.append(
@@ -144,7 +144,7 @@ def _html(runs: Sequence[Run], groups: Sequence[Group], drawn: dict[str, bytes])
         parts.append(f'<div class="pictures">{"".join(images)}</div>')
     if groups:
         header = [*keys, metric, "95 % ±", "n", "test/acc", "time"]
-        body = [[*(value for _, value in each.setting), *_numbers(each)] for each in groups]
+        body = [[*each.shown, *_numbers(each)] for each in groups]
         parts.append("<h2>Settings</h2>" + _html_table(header, body, text_columns=len(keys)))
     varying = list(runs[0].settings)
     header = ["run", "status", *varying, metric, "test/acc", "error"]
@@ -152,7 +152,7 @@ def _html(runs: Sequence[Run], groups: Sequence[Group], drawn: dict[str, bytes])
         [
             run.directory.name,
             run.status,
-            *(run.settings[key] for key in varying),
+            *(rounded(run.settings[key]) for key in varying),
             "" if run.objective is None else f"{run.objective:.4f}",
             f"{acc:.4f}" if isinstance(acc := (run.report.get("metrics") or {}).get("test/acc"), float) else "",
             _error(run),
@@ -169,10 +169,7 @@ def _html(runs: Sequence[Run], groups: Sequence[Group], drawn: dict[str, bytes])
 
 def _html_table(header: Sequence[str], body: Sequence[Sequence[str]], *, text_columns: int) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
-        marks = [
-            "" if index < text_columns or index == len(cells) - 1 and tag == "x" else ' class="number"'
-            for index in range(len(cells))
-        ]
+        marks = ["" if index < text_columns else ' class="number"' for index in range(len(cells))]
         return (
             "<tr>"
             + "".join(f"<{tag}{mark}>{html.escape(cell)}</{tag}>" for cell, mark in zip(cells, marks, strict=True))

@@ -20,6 +20,7 @@ from src.validate import problems
 # Overrides of a sweep's command that its jobs must not see: what made it a sweep, and where it lies.
 _OF_THE_SWEEP = ("hydra.sweep", "hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.mode", "hydra.run.dir")
 _FLAGS = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp"}
+_LONG_NUMBER = re.compile(r"-?\d+\.\d{6,}(e-?\d+)?")  # a search's draws; the exact value is in the config
 _NAME_LIMIT = 120  # characters; file systems take 255 bytes
 
 
@@ -149,7 +150,7 @@ def varying_keys(batch: Sequence[Sequence[str]]) -> set[str]:
 
 def job_name(number: int, varying: Iterable[str]) -> str:
     """A directory name a person can read: ``003_optimizer.lr=0.01,seed=2``."""
-    text = ",".join(varying)
+    text = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.4g}", ",".join(varying))
     safe = re.sub(r"[^\w.,=+\-\[\]]+", "_", text)
     return f"{number:03d}_{safe}"[:_NAME_LIMIT].rstrip("_,")
 
