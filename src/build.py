@@ -1,7 +1,8 @@
 """From a config to objects: the only place that instantiates."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from hydra.utils import instantiate
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -22,7 +24,14 @@ from src.callbacks.stop import StopGracefully, StopRequest
 from src.callbacks.tensorboard import TensorBoardPages
 from src.checkpoints import SafeCheckpointIO
 from src.data.datamodule import ImageDataModule
-from src.models.classifier import Classifier, OptimizerFactory, count_parameters
+from src.errors import ConfigError
+from src.models.classifier import (
+    Classifier,
+    OptimizerFactory,
+    SchedulerFactory,
+    count_parameters,
+    missing_step_counts,
+)
 from src.record import RunRecord
 
 log = logging.getLogger(__name__)
@@ -70,7 +79,8 @@ def build(cfg: DictConfig, record: RunRecord, stop: StopRequest, *, purge_step: 
     ]
     loggers = _build_loggers(cfg.logger, record.directory, purge_step)
     # Without a validation set: an empty list of loaders would draw a warning.
-    changes = {"limit_val_batches": 0} if cfg.data.val_size == 0 else {}
+    changes: dict[str, Any] = {"limit_val_batches": 0} if cfg.data.val_size == 0 else {}
+    changes["enable_checkpointing"] = True  # the recorder is a Checkpoint to Lightning, also when it saves nothing
     trainer = build_trainer(cfg, record.directory, callbacks, loggers, **changes)
     model = build_model(cfg, data, trainer)
     record.update(parameters=count_parameters(model.net), **_requested_and_effective(cfg, trainer))
@@ -81,34 +91,38 @@ def build_data(cfg: DictConfig) -> ImageDataModule:
     """The datamodule; no file is touched yet."""
     augmentations = OmegaConf.to_container(cfg.data.augmentations, resolve=True) if cfg.data.augmentations else {}
     assert isinstance(augmentations, dict)
-    dataset = instantiate(cfg.data.dataset)
+    dataset = _make("data.dataset", cfg.data.dataset)()
     for node in augmentations.values():
         if node is not None and str(node["_target_"]).endswith(".Mixup"):
             node["num_classes"] = len(dataset.classes)
     settings = OmegaConf.masked_copy(cfg.data, [key for key in cfg.data if key not in ("dataset", "augmentations")])
-    built = {name: None if node is None else instantiate(node) for name, node in augmentations.items()}
-    data: ImageDataModule = instantiate(settings, _partial_=True)(dataset=dataset, augmentations=built)
+    built = {
+        name: None if node is None else _make(f"data.augmentations.{name}", node)()
+        for name, node in augmentations.items()
+    }
+    data: ImageDataModule = _make("data", settings)(dataset=dataset, augmentations=built)
     return data
 
 
 def build_net(cfg: DictConfig, data: ImageDataModule) -> nn.Module:
     """The net alone, for the shape and classes of the data."""
-    make = instantiate(cfg.model, _partial_=True, _convert_="all")
-    net: nn.Module = make(in_shape=data.in_shape, num_classes=data.num_classes)
+    net: nn.Module = _make("model", cfg.model)(in_shape=data.in_shape, num_classes=data.num_classes)
     return net
 
 
 def build_model(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> Classifier:
     """The LightningModule: net, optimizer, schedule and loss."""
     optimizer = _with_fused_kernel(instantiate(cfg.optimizer, _convert_="all"), trainer)
+    scheduler = instantiate(cfg.scheduler, _convert_="all")
+    _try_out(optimizer, scheduler)
     net = build_net(cfg, data)
     if cfg.compile:
         net.compile()  # in place: the parameters keep their names, so checkpoints are those of an eager run
     return Classifier(
         net,
         optimizer,
-        instantiate(cfg.scheduler, _convert_="all"),
-        instantiate(cfg.loss, _convert_="all"),
+        scheduler,
+        _make("loss", cfg.loss)(),
         data.num_classes,
         monitor=effective_monitor(cfg),
         decay_norm_and_bias=cfg.decay_norm_and_bias,
@@ -127,10 +141,10 @@ def build_trainer(
         loggers: All of them.
         changes: Arguments that override the config's.
     """
-    make = instantiate(cfg.trainer, _partial_=True, _convert_="all")
-    plugins = [SafeCheckpointIO(), *_build_each(cfg.trainer.plugins or {})]
-    defaults = {"default_root_dir": str(directory), "enable_checkpointing": make.keywords["enable_checkpointing"]}
-    trainer: Trainer = make(**{**defaults, "callbacks": callbacks, "logger": loggers, "plugins": plugins, **changes})
+    plugins = [SafeCheckpointIO(), *_build_each("trainer.plugins", cfg.trainer.plugins)]
+    root = {"default_root_dir": str(directory)} if cfg.trainer.default_root_dir is None else {}
+    given = {**root, "callbacks": callbacks, "logger": loggers, "plugins": plugins, **changes}
+    trainer: Trainer = _make("trainer", cfg.trainer)(**given)
     return trainer
 
 
@@ -162,10 +176,10 @@ def _requested_and_effective(cfg: DictConfig, trainer: Trainer) -> dict[str, dic
 
 def _build_loggers(nodes: Mapping[str, Any] | None, directory: Path, purge_step: int | None) -> list[Logger]:
     loggers = []
-    for node in (nodes or {}).values():
+    for name, node in (nodes or {}).items():
         if node is None:
             continue
-        make = instantiate(node, _partial_=True)
+        make = _make(f"logger.{name}", node)
         changes: dict[str, Any] = {"save_dir": str(directory)} if node.get("save_dir") is None else {}
         if purge_step is not None and str(node["_target_"]).endswith("TensorBoardLogger"):
             changes["purge_step"] = purge_step
@@ -174,13 +188,51 @@ def _build_loggers(nodes: Mapping[str, Any] | None, directory: Path, purge_step:
 
 
 def _callbacks(cfg: DictConfig) -> list[Callback]:
-    built = _build_each(cfg.callbacks)
+    built = _build_each("callbacks", cfg.callbacks)
     # Lightning refuses a bar that was asked for twice over: once by callback, once by not being switched off.
     return [each for each in built if cfg.trainer.enable_progress_bar or not isinstance(each, ProgressBar)]
 
 
-def _build_each(nodes: Mapping[str, Any] | None) -> list[Any]:
-    return [instantiate(node) for node in (nodes or {}).values() if node is not None]
+def _build_each(path: str, nodes: Mapping[str, Any] | None) -> list[Any]:
+    return [_make(f"{path}.{name}", node)() for name, node in (nodes or {}).items() if node is not None]
+
+
+def _make(path: str, node: Any) -> Callable[..., Any]:
+    """What the node's target makes, given the arguments that no config holds.
+
+    Raises (when called):
+        ConfigError: If the class refuses a value.
+    """
+    factory = instantiate(node, _partial_=True, _convert_="all")
+
+    def made(**arguments: Any) -> Any:
+        with _refusals_named(path):
+            return factory(**arguments)
+
+    return made
+
+
+@contextmanager
+def _refusals_named(path: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, RuntimeError, AttributeError, MisconfigurationException) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _try_out(optimizer: OptimizerFactory, scheduler: SchedulerFactory | None) -> None:
+    """Make both for one small parameter, so that a value they refuse is found before anything is trained.
+
+    Raises:
+        ConfigError: If they refuse one.
+    """
+    with _refusals_named("optimizer"):
+        tried = optimizer([nn.Parameter(torch.zeros(2, 2))])
+    if scheduler is not None:
+        with _refusals_named("scheduler"):
+            scheduler(tried, **missing_step_counts(scheduler, lambda: 1000))
 
 
 def _with_fused_kernel(optimizer: OptimizerFactory, trainer: Trainer) -> OptimizerFactory:

@@ -4,12 +4,13 @@ import logging
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
+from torch import Tensor
 
 from src.errors import CheckpointError
 
@@ -107,6 +108,13 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
     """
     state = load_checkpoint(path)["state_dict"]
     own = module.state_dict()
+    if problems := state_problems(own, state):
+        raise CheckpointError(f"{path} does not fit the model: {'; '.join(problems)}")
+    module.load_state_dict(state)
+
+
+def state_problems(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """Why a saved state can't be loaded into a module whose own state is ``own``: keys, shapes, and NaN."""
     problems = []
     if missing := sorted(set(own) - set(state)):
         problems.append(f"it lacks {', '.join(missing)}")
@@ -117,9 +125,7 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
             problems.append(f"{key} is {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the model")
         elif state[key].is_floating_point() and not bool(state[key].isfinite().all()):
             problems.append(f"{key} holds NaN or infinity")
-    if problems:
-        raise CheckpointError(f"{path} does not fit the model: {'; '.join(problems)}")
-    module.load_state_dict(state)
+    return problems
 
 
 def random_state() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from yaml import YAMLError
 
 from src.errors import ConfigError, RunError
 from src.overrides import explain
-from src.record import read_report
+from src.record import CONFIG, read_report
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -31,7 +31,7 @@ def end_with_exit_code(main: Callable[[], object]) -> int:
     # Hydra would print its errors and exit with 1 by itself; this makes it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        sys.argv[1:] = with_resume(sys.argv[1:])
+        sys.argv[1:] = with_resume(_flag_first(sys.argv[1:]))
         main()
     except Ended as ended:
         assert ended.__cause__ is not None, "raised from what ended the run"
@@ -42,6 +42,12 @@ def end_with_exit_code(main: Callable[[], object]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         return exit_code(error)
     return 0
+
+
+def _flag_first(arguments: Sequence[str]) -> list[str]:
+    """Hydra takes overrides only in one piece, so a ``-m`` between them has to move."""
+    flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
+    return [*flags, *(argument for argument in arguments if argument not in flags)]
 
 
 def without_resume(overrides: Sequence[str]) -> list[str]:
@@ -81,17 +87,18 @@ def with_resume(arguments: Sequence[str]) -> list[str]:
         raise ConfigError("resume= continues one run and can't be combined with -m")
     directory = Path(value.strip("'\"")).resolve()
     read_report(directory)
-    saved = directory / ".hydra"
-    if not (saved / "config.yaml").is_file():
-        raise ConfigError(f"{directory} can't be resumed: it has no {saved.name}/config.yaml")
+    if not (directory / CONFIG).is_file():
+        raise ConfigError(f"{directory} can't be resumed: it has no {CONFIG}")
+    quoted = "'" + str(directory).replace("'", r"\'") + "'"
     rest = [argument for argument in arguments if not argument.startswith("resume=")]
     return [
-        f"--config-path={saved}",
-        "--config-name=config",
+        f"--config-path={directory}",
+        f"--config-name={Path(CONFIG).stem}",
         f"--config-dir={CONF}",
         "+hydra=default",
-        f"hydra.run.dir={directory}",
-        f"resume={directory}",
+        f"hydra.run.dir={quoted}",
+        "hydra.output_subdir=null",  # Hydra's record stays that of the first command
+        f"resume={quoted}",
         *rest,
     ]
 

@@ -71,6 +71,8 @@ def as_run_error(error: BaseException, *, batch_size: int) -> BaseException:
     if isinstance(error, ValueError) and text.startswith("Expected more than 1 value per channel"):
         advice = "choose data.batch_size so that no batch holds a single image, or model.norm=layer"
         return ConfigError(f"batch normalisation can't train on a batch of one image: {advice}")
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's word for a config it can't follow
+        return ConfigError(text)
     return error
 
 

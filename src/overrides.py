@@ -5,27 +5,20 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-_FLAGS_WITH_VALUE = (
-    "--config-dir",
-    "-cd",
-    "--config-name",
-    "-cn",
-    "--config-path",
-    "-cp",
-    "--package",
-    "-p",
-    "--cfg",
-    "-c",
-)
+_SHORT = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp", "--package": "-p", "--cfg": "-c"}
+_FLAGS_WITH_VALUE = {*_SHORT, *_SHORT.values()}
 
 
 def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]:
@@ -39,17 +32,19 @@ def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]
     overrides = _overrides_in(arguments)
     named_sweep = any(override.startswith("sweep=") and override != "sweep=default" for override in overrides)
     multirun = named_sweep or any(argument in ("-m", "--multirun") for argument in arguments)
-    searchpath = [f"hydra.searchpath=[file://{Path(folder).resolve()}]" for folder in _config_dirs(arguments)]
-    try:
-        found = _mistakes(overrides, conf, searchpath, multirun=multirun)
-    except (HydraException, OmegaConfBaseException):
-        found = []
+    found: list[str] = []
+    if not isinstance(error, YAMLError):  # then a file is wrong, not the command
+        try:
+            found = _mistakes(
+                overrides, _loader(arguments, conf), _flag(arguments, "--config-name") or "train", multirun
+            )
+        except (HydraException, OmegaConfBaseException):
+            pass
     if found:
         return found
     cause = error.__cause__ if isinstance(error.__cause__, HydraException | OmegaConfBaseException) else error
-    return [line.strip() for line in str(cause).splitlines() if line.strip() and "full_key" not in line] or [
-        repr(error)
-    ]
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip() and "full_key" not in line]
+    return lines or [repr(error)]
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -95,43 +90,55 @@ def _overrides_in(arguments: Sequence[str]) -> list[str]:
     return found
 
 
-def _config_dirs(arguments: Sequence[str]) -> list[str]:
-    """Values of ``--config-dir``."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    separate = [value for flag, value in pairs if flag in ("--config-dir", "-cd")]
-    return separate + [argument.partition("=")[2] for argument in arguments if argument.startswith("--config-dir=")]
+def _flag(arguments: Sequence[str], name: str) -> str | None:
+    """The value of a flag with a value, written either way."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument in (name, _SHORT[name]):
+            return following
+        if argument.startswith((f"{name}=", f"{_SHORT[name]}=")):
+            return argument.partition("=")[2]
+    return None
 
 
-def _mistakes(overrides: Sequence[str], conf: Path, searchpath: list[str], *, multirun: bool) -> list[str]:
-    parser = OverridesParser.create()
+def _loader(arguments: Sequence[str], conf: Path) -> ConfigLoader:
+    """Hydra's loader, with the search path that the command asks for."""
+    search_path = create_config_search_path(_flag(arguments, "--config-path") or str(conf))
+    if folder := _flag(arguments, "--config-dir"):
+        search_path.append("command-line", f"file://{Path(folder).resolve()}")
+    GlobalHydra.instance().clear()
+    return Hydra.create_main_hydra2("explain", search_path).config_loader
+
+
+def _mistakes(overrides: Sequence[str], loader: ConfigLoader, config_name: str, multirun: bool) -> list[str]:
+    parser = OverridesParser.create(config_loader=loader)
     mistakes, parsed = [], []
     for text in overrides:
         try:
             parsed.append(parser.parse_override(text))
         except HydraException:
             mistakes.append(_unreadable(text))
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        groups = _groups(conf)
-        choices = []
-        for override in parsed:
-            if override.is_sweep_override() and not multirun:
-                mistakes.append(
-                    f"{override.input_line}: several values make a sweep, which needs -m: python -m src.train -m ..."
-                )
-            elif override.key_or_group in groups:
-                wrong = _wrong_choices(override, groups[override.key_or_group])
-                mistakes += wrong
-                if not wrong and not override.is_sweep_override():
-                    choices.append(override.input_line or "")
-        config = compose("train", overrides=choices, return_hydra_config=True)
-        known = dotted_keys(config)
-        for override in parsed:
-            key = override.key_or_group
-            if key in groups or override.is_add() or override.is_force_add():
-                continue
-            if not _exists(config, key):
-                mistakes.append(_unknown(key, override, known, groups))
+    groups = _groups(loader)
+    resumes = any(override.key_or_group == "resume" for override in parsed)
+    choices = []
+    for override in parsed:
+        line = override.input_line or ""
+        if override.is_sweep_override() and not multirun:
+            mistakes.append(f"{line}: several values make a sweep, which needs -m: python -m src.train -m ...")
+        elif override.key_or_group in groups:
+            wrong = _wrong_choices(override, groups[override.key_or_group])
+            if not wrong and resumes and not override.is_add():
+                wrong = [f"{line}: a run goes on with the config it has; change single values, not a whole group"]
+            mistakes += wrong
+            if not wrong and not override.is_sweep_override():
+                choices.append(line)
+    config = loader.load_configuration(config_name, overrides=choices, run_mode=RunMode.RUN)
+    known = dotted_keys(config)
+    for override in parsed:
+        key = override.key_or_group
+        if key in groups or override.is_add() or override.is_force_add():
+            continue
+        if not _exists(config, key):
+            mistakes.append(_unknown(key, override, known, groups))
     return mistakes
 
 
@@ -164,12 +171,16 @@ def _wrong_choices(override: Override, options: Sequence[str]) -> list[str]:
 def _unknown(key: str, override: Override, known: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
     value = (override.input_line or "").partition("=")[2]
     public = [name for name in known if not name.startswith("hydra.") or key.startswith("hydra")]
-    guess = nearest(key, [*public, *groups])
-    if guess is not None:
-        return f"{key}: no such key; did you mean {guess}={value}?"
-    parent = key.rpartition(".")[0]
-    siblings = [name for name in public if name.rpartition(".")[0] == parent]
-    return f"{key}: no such key; there are: {', '.join(siblings or [name for name in public if '.' not in name])}"
+    parent, _, last = key.rpartition(".")
+    siblings = [name for name in public if name.rpartition(".")[0] == parent] if parent in known else []
+    close = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in siblings], n=1, cutoff=0.7)
+    guess = (f"{parent}.{close[0]}" if close else None) if siblings and parent else nearest(key, [*public, *groups])
+    hint = f"did you mean {guess}={value}? " if guess else ""
+    if guess and not parent:
+        return f"{key}: no such key; {hint}".rstrip()
+    others = [name.rpartition(".")[2] for name in siblings if not name.endswith("_")]
+    others = others or [name for name in public if "." not in name]
+    return f"{key}: no such key; {hint}There are: {', '.join(others)}"
 
 
 def _exists(config: DictConfig, key: str) -> bool:
@@ -187,10 +198,12 @@ def _exists(config: DictConfig, key: str) -> bool:
     return True
 
 
-def _groups(conf: Path) -> dict[str, list[str]]:
-    """Config groups and their options, ours and those of Hydra and its plugins."""
-    loader = GlobalHydra.instance().config_loader()
-    Plugins.instance()
-    names = [path.relative_to(conf).as_posix() for path in sorted(conf.rglob("*")) if path.is_dir()]
-    names += [f"hydra/{name}" for name in loader.list_groups("hydra")]
-    return {name: options for name in dict.fromkeys(names) if (options := loader.get_group_options(name))}
+def _groups(loader: ConfigLoader, parent: str = "") -> dict[str, list[str]]:
+    """Config groups and their options: ours, the user's, and those of Hydra and its plugins."""
+    found = {}
+    for name in loader.list_groups(parent):
+        full = f"{parent}/{name}" if parent else name
+        if options := loader.get_group_options(full):
+            found[full] = options
+        found |= _groups(loader, full)
+    return found

@@ -11,9 +11,9 @@ import torch
 from lightning.pytorch import seed_everything
 from omegaconf import DictConfig
 
-from src.build import Run
-from src.checkpoints import load_checkpoint, newest_checkpoint
-from src.errors import ConfigError
+from src.build import Run, build_data, build_net
+from src.checkpoints import load_checkpoint, newest_checkpoint, state_problems
+from src.errors import CheckpointError, ConfigError
 from src.record import CHECKPOINTS, RunRecord, read_report
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ _EXPECTED = (
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",  # inside Lightning 2.6
     ".*Trying to infer the `batch_size` from an ambiguous collection.*",
     ".*Starting from v1.9.0, `tensorboardX` has been removed.*",
+    ".*Total length of `MemoryLoader` across ranks is zero.*",  # fast_dev_run validates although data.val_size=0
+    ".*AMP with fp16 is not supported on CPU.*",  # `announce` says what is done instead
     ".*No device id is provided via `init_process_group`.*",
 )
 
@@ -37,6 +39,7 @@ class ResumePoint:
 
     checkpoint: Path
     step: int
+    trained: bool  # all that is left is the test
 
 
 def settle_process(cfg: DictConfig) -> None:
@@ -65,21 +68,40 @@ def resume_point(cfg: DictConfig, directory: Path) -> ResumePoint | None:
     report = read_report(directory)
     path = newest_checkpoint(directory / CHECKPOINTS)
     checkpoint = load_checkpoint(path)
+    _require_same_model(cfg, path, checkpoint)
     epochs = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
     step = int(checkpoint["global_step"])
     max_epochs, max_steps = cfg.trainer.max_epochs, cfg.trainer.max_steps
-    if max_epochs not in (None, -1) and epochs >= max_epochs:
-        raise ConfigError(
-            f"{directory} ({report['status']}) has trained {epochs} of {max_epochs} epochs, so there is nothing to resume: "
-            f"train longer with trainer.max_epochs={epochs + 5}"
+    enough_epochs = max_epochs not in (None, -1) and epochs >= max_epochs
+    enough_steps = max_steps not in (None, -1) and step >= max_steps
+    trained = enough_epochs or enough_steps
+    if trained and report["status"] == "completed":
+        done, longer = f"{epochs} of {max_epochs} epochs", f"trainer.max_epochs={epochs + 5}"
+        if enough_steps:
+            done, longer = f"{step} of {max_steps} steps", f"trainer.max_steps={2 * step}"
+        raise ConfigError(f"{directory} has trained {done}, so there is nothing to resume: train longer with {longer}")
+    log.info("Resuming %s %s", directory, "at its test" if trained else f"at epoch {epochs + 1}, step {step}")
+    return ResumePoint(path, step, trained)
+
+
+def _require_same_model(cfg: DictConfig, path: Path, checkpoint: dict[str, Any]) -> None:
+    """Compare a checkpoint with the config before anything of the run is touched.
+
+    Raises:
+        CheckpointError: If net or optimizer differ.
+    """
+    net = build_net(cfg, build_data(cfg))
+    state = {
+        key.removeprefix("net."): value for key, value in checkpoint["state_dict"].items() if key.startswith("net.")
+    }
+    if problems := state_problems(net.state_dict(), state):
+        raise CheckpointError(f"{path} does not fit the config's model: {'; '.join(problems)}")
+    wanted = str(cfg.optimizer["_target_"]).rpartition(".")[2]
+    if checkpoint.get("optimizer") != wanted:
+        raise CheckpointError(
+            f"{path} was made with the optimizer {checkpoint.get('optimizer')}, the config names {wanted}: "
+            "a run goes on with the optimizer it has"
         )
-    if max_steps not in (None, -1) and step >= max_steps:
-        raise ConfigError(
-            f"{directory} ({report['status']}) has trained {step} of {max_steps} steps, so there is nothing to resume: "
-            f"train longer with trainer.max_steps={2 * step}"
-        )
-    log.info("Resuming %s at epoch %d, step %d", directory, epochs + 1, step)
-    return ResumePoint(path, step)
 
 
 def announce(run: Run, record: RunRecord) -> None:

@@ -70,8 +70,6 @@ class RunRecord:
         old: dict[str, Any] = {}
         if resume:
             old = read_report(directory)
-        elif writes and (directory / REPORT).exists():
-            raise ConfigError(already_holds_a_run(directory))
         report = {
             "schema": SCHEMA,
             "status": "running",
@@ -86,7 +84,7 @@ class RunRecord:
             "best": old.get("best"),
             "requested": {},
             "effective": {},
-            "timing": {},
+            "timing": old.get("timing", {}),
             "parameters": None,
             "environment": environment(),
             "pid": os.getpid(),
@@ -99,8 +97,12 @@ class RunRecord:
         if writes:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
+                if not resume:
+                    (directory / REPORT).open("x").close()  # of two runs that begin at once, one gets the directory
                 write_atomically(directory / CONFIG, OmegaConf.to_yaml(cfg))
                 record._write()
+            except FileExistsError:
+                raise ConfigError(already_holds_a_run(directory)) from None
             except OSError as error:
                 raise ConfigError(f"can't write to the run directory {str(directory)!r}: {error.strerror}") from error
         if resume:
@@ -188,7 +190,7 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
     try:
         with (directory / METRICS).open(newline="") as file:
             return [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdigit()]
-    except OSError:
+    except (OSError, ValueError, csv.Error):  # not there, or not text
         return []
 
 
@@ -270,9 +272,13 @@ def status_of(error: BaseException) -> str:
     return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
 
 
+def _proc_stat(pid: int | str) -> list[str]:
+    """The fields of Linux's /proc/<pid>/stat from the third on: the command before it, in brackets, may hold spaces."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+
+
 def _start_ticks(pid: int | str) -> int:
-    # The command's name, in brackets, may hold spaces; the 22nd field is the start time.
-    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    return int(_proc_stat(pid)[19])
 
 
 def _is_alive(report: Mapping[str, Any]) -> bool:
@@ -287,6 +293,8 @@ def _is_alive(report: Mapping[str, Any]) -> bool:
     except OSError:  # it is someone else's
         return True
     try:
+        if _proc_stat(pid)[0] == "Z":  # ended, and not yet collected by its parent
+            return False
         uptime = float(Path("/proc/uptime").read_text().split()[0])
         began = time.time() - uptime + _start_ticks(pid) / os.sysconf("SC_CLK_TCK")
         return began <= datetime.fromisoformat(report["started"]).timestamp() + 1

@@ -70,7 +70,9 @@ def number(low: float, high: float = math.inf, *also: object, example: object, a
 
 def choice(*options: object) -> Rule:
     """One of a few values."""
-    return Rule(lambda value: value in options, _or("", options), options[0])
+    return Rule(
+        lambda value: any(type(value) is type(one) and value == one for one in options), _or("", options), options[0]
+    )
 
 
 def text(*also: object) -> Rule:

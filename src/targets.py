@@ -38,7 +38,7 @@ _FILLED = {"logger": {"save_dir"}, "scheduler": {"T_max", "total_steps"}}
 
 def problems_with_libraries(cfg: DictConfig) -> list[str]:
     """Everything wrong with targets, their arguments, and what is asked of the machine, one line each."""
-    found: list[str] = []
+    found = list(_misplaced(cfg))
     for path, node, kind in _nodes(cfg):
         found += _node_problems(path, node, kind)
     return found or list(_machine_problems(cfg)) + list(_data_problems(cfg))
@@ -69,46 +69,67 @@ def resolve(target: str) -> object:
     raise ImportError(f"there is no module {parts[0]!r}")
 
 
+_KINDS: dict[str, type] = {
+    "data": ImageDataModule,
+    "data.dataset": ImageDataset,
+    "model": nn.Module,
+    "optimizer": Optimizer,
+    "scheduler": LRScheduler,
+    "loss": nn.Module,
+    "trainer": Trainer,
+}
+_COLLECTIONS: dict[str, type] = {
+    "callbacks": Callback,
+    "logger": Logger,
+    "data.augmentations": object,
+    "trainer.plugins": object,
+}
+
+
 def _nodes(cfg: DictConfig) -> Iterator[tuple[str, DictConfig, type]]:
     """Every node that will be instantiated, with the class its target has to be a subclass of."""
-    kinds: dict[str, type] = {
-        "data": ImageDataModule,
-        "data.dataset": ImageDataset,
-        "model": nn.Module,
-        "optimizer": Optimizer,
-        "scheduler": LRScheduler,
-        "loss": nn.Module,
-        "trainer": Trainer,
-    }
-    many: dict[str, type] = {
-        "callbacks": Callback,
-        "logger": Logger,
-        "data.augmentations": object,
-        "trainer.plugins": object,
-    }
-    for path in many:
-        for name in OmegaConf.select(cfg, path) or {}:
-            kinds[f"{path}.{name}"] = many[path]
-    seen = set()
+    kinds = dict(_KINDS)
+    for path, kind in _COLLECTIONS.items():
+        collection = OmegaConf.select(cfg, path)
+        if isinstance(collection, DictConfig):
+            kinds |= {f"{path}.{name}": kind for name in collection}
     for path, kind in kinds.items():
         node = OmegaConf.select(cfg, path)
         if isinstance(node, DictConfig):
-            seen.add(path)
             yield path, node, kind
-    for path in _targets(cfg):
-        if path not in seen:
+    for path in _targets(OmegaConf.to_container(cfg, resolve=True)):
+        if path not in kinds and "[" not in path:
             # A target within another node would be built with it: allow modules (a net made of nets), nothing else.
             yield path, OmegaConf.select(cfg, path), nn.Module
 
 
-def _targets(node: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in node:
-        path = f"{prefix}{key}"
-        child = OmegaConf.select(node, str(key))
-        if isinstance(child, DictConfig):
-            if "_target_" in child:
-                yield path
-            yield from _targets(child, f"{path}.") if not prefix or child is not node else ()
+def _targets(node: Any, path: str = "") -> Iterator[str]:
+    """The paths of all nodes with a target, also those within lists: ``a.b[0].c``."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path
+        for key, value in node.items():
+            yield from _targets(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _targets(value, f"{path}[{index}]")
+
+
+def _misplaced(cfg: DictConfig) -> Iterator[str]:
+    """Things where no object belongs: targets within lists, and collections that are no collections of nodes."""
+    for path in _targets(OmegaConf.to_container(cfg, resolve=True)):
+        if "[" in path:
+            yield f"{path}._target_: refused, because no object belongs into a list"
+    for path in _COLLECTIONS:
+        collection = OmegaConf.select(cfg, path)
+        if collection is None:
+            continue
+        if not isinstance(collection, DictConfig):
+            yield f"{path}={collection}: must be a mapping of names to nodes with a _target_"
+            continue
+        for name, node in collection.items():
+            if node is not None and not isinstance(node, DictConfig):
+                yield f"{path}.{name}={node}: must be a node with a _target_, or null"
 
 
 def _node_problems(path: str, node: DictConfig, kind: type) -> list[str]:
@@ -208,8 +229,12 @@ def accepts(hint: Any, value: Any) -> bool:
     if isinstance(origin, type) and issubclass(origin, Collection | typing.Iterable) and origin is not Callable:
         return isinstance(value, list | dict) and all(accepts(arguments[0], item) for item in value)
     if isinstance(hint, type):
-        return not isinstance(value, int | float | str | list | type(None)) or isinstance(value, hint)
+        return isinstance(value, hint) if hint.__module__ == "builtins" else not _is_plain(value)
     return True
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, int | float | str | list | dict)
 
 
 def describe(hint: Any) -> str:
@@ -262,7 +287,8 @@ def _device_problems(devices: Any, available: int | None) -> Iterator[str]:
     if many == "auto" or many == -1:
         return
     if isinstance(devices, str):  # "0,1": Lightning reads a list of indices
-        many = len([part for part in devices.split(",") if part])
+        parts = [part.strip() for part in devices.split(",") if part.strip()]
+        many = len(parts) if all(part.isdigit() for part in parts) else None
     if type(many) is not int or many < 1:
         yield f"trainer.devices={devices}: must be a whole number of at least 1, -1, a list of indices, or auto"
     elif available is not None and many > available:

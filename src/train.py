@@ -68,7 +68,8 @@ def train(cfg: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> fl
     stop.install()
     with recorded(record, stop, cfg):
         run = build(cfg, record, stop, purge_step=start.step if start else None)
-        _fit(run, record, start.checkpoint if start else None)
+        if start is None or not start.trained:
+            _fit(run, record, start.checkpoint if start else None)
         if cfg.test:
             _test(run, record)
         _finish(run, record, cfg)

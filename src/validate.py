@@ -63,9 +63,9 @@ class CheckFirst(Callback):
 
 def _unresolved(cfg: DictConfig) -> Iterator[str]:
     """Interpolations that lead nowhere, and values left at ``???``."""
-    for key in sorted(OmegaConf.missing_keys(cfg)):
-        yield f"{key}: has no value yet (???), give it one: {key}=..."
     try:
+        for key in sorted(OmegaConf.missing_keys(cfg)):
+            yield f"{key}: has no value yet (???), give it one: {key}=..."
         OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         yield f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}"

@@ -14,6 +14,9 @@ from src.models.classifier import Classifier
 from src.record import CHECKPOINTS, RunRecord
 
 
+ADVICE = "Try a smaller optimizer.lr, trainer.gradient_clip_val=1.0, or trainer.precision=32"
+
+
 class EpochRecorder(Checkpoint):
     """Writes down every epoch. A `Checkpoint` to Lightning, which calls those after the module has logged its epoch.
 
@@ -88,6 +91,7 @@ class EpochRecorder(Checkpoint):
         for name in ("train/loss", "val/loss"):
             if not math.isfinite(metrics.get(name, 0.0)):
                 raise DivergedError(f"{name} is {metrics[name]} at the end of epoch {trainer.current_epoch}")
+        require_finite_weights(pl_module, trainer)
         improved = self._is_best(metrics)
         if improved:
             self.best_metrics = metrics
@@ -146,6 +150,17 @@ class EpochRecorder(Checkpoint):
         if old is None:
             return True
         return value > old if self.mode == "max" else value < old
+
+
+def require_finite_weights(pl_module: LightningModule, trainer: Trainer) -> None:
+    """Keep weights that are no numbers out of every checkpoint: the last step can ruin them after a finite loss.
+
+    Raises:
+        DivergedError: If a weight is NaN or infinite.
+    """
+    for name, tensor in pl_module.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise DivergedError(f"{name} became NaN or infinite in epoch {trainer.current_epoch}. {ADVICE}")
 
 
 def _learning_rate(trainer: Trainer) -> float:

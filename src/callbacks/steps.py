@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from src.callbacks.recorder import ADVICE
 from src.errors import DivergedError
 from src.models.classifier import Classifier
 
@@ -30,8 +31,7 @@ class StepLog(Callback):
         assert isinstance(pl_module, Classifier)
         if not bool(pl_module.train_metrics.loss_sum.isfinite()):
             raise DivergedError(
-                f"the training loss became NaN or infinite by step {step} (epoch {trainer.current_epoch}). "
-                "Try a smaller optimizer.lr, trainer.gradient_clip_val=1.0, or trainer.precision=32"
+                f"the training loss became NaN or infinite by step {step} (epoch {trainer.current_epoch}). {ADVICE}"
             )
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         metrics = {"train/loss_step": float(outputs["loss"]), "lr": float(rate)}

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from src.callbacks.recorder import EpochRecorder
+from src.callbacks.recorder import EpochRecorder, require_finite_weights
 from src.errors import InterruptedRunError, PreemptedError, RunError
 from src.record import process_rank
 
@@ -84,6 +84,7 @@ class StopGracefully(Callback):
         progress = trainer.fit_loop.epoch_progress.current
         within_epoch = progress.started > progress.processed
         if isinstance(exception, SIGTERMException) and within_epoch and self.recorder.save:
+            require_finite_weights(pl_module, trainer)
             self.recorder.save_last(trainer)
             self.request.saved_at = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}"
 

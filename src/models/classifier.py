@@ -104,9 +104,7 @@ class Classifier(LightningModule):
         optimizer = self._optimizer(self._parameter_groups())
         if self._scheduler is None:
             return optimizer
-        takes, given = _arguments(self._scheduler)
-        missing = [name for name in _STEP_COUNTS if name in takes and given.get(name) is None]
-        steps = {name: int(self.trainer.estimated_stepping_batches) for name in missing}
+        steps = missing_step_counts(self._scheduler, lambda: int(self.trainer.estimated_stepping_batches))
         scheduler = self._scheduler(optimizer, **steps)
         if isinstance(scheduler, ReduceLROnPlateau):
             # Once an epoch, but counted in steps: that puts it before the epoch's checkpoint, so that a resumed run
@@ -117,7 +115,7 @@ class Classifier(LightningModule):
                 "optimizer": optimizer,
                 "lr_scheduler": {"scheduler": scheduler, "monitor": self.monitor, **every_epoch},
             }
-        interval = "step" if missing or "total_steps" in takes else "epoch"
+        interval = "step" if steps or "total_steps" in _arguments(self._scheduler)[0] else "epoch"
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -155,6 +153,8 @@ class Classifier(LightningModule):
         computed = {name: value.item() for name, value in metrics.compute().items()}
         metrics.reset()
         self.images[split] = int(computed.pop("count"))
+        if self.images[split] == 0:  # fast_dev_run validates even where there is nothing to validate on
+            return
         named = {f"{split}/{name}": value for name, value in computed.items()}
         self.epoch_metrics |= named
         # Reduced over ranks already: Lightning's own averaging would weigh ranks, not images.
@@ -168,6 +168,12 @@ class Classifier(LightningModule):
         weights = [parameter for parameter in parameters if parameter.ndim > 1]
         vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
         return [{"params": weights}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def missing_step_counts(factory: SchedulerFactory, total_steps: Callable[[], int]) -> dict[str, int]:
+    """The run's number of steps, for each argument by which a schedule takes its length and that nobody has given."""
+    takes, given = _arguments(factory)
+    return {name: total_steps() for name in _STEP_COUNTS if name in takes and given.get(name) is None}
 
 
 def _arguments(factory: SchedulerFactory) -> tuple[set[str], dict[str, Any]]:
