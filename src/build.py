@@ -218,7 +218,7 @@ def _refusals_named(path: str) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except (ValueError, TypeError, RuntimeError, AttributeError, MisconfigurationException) as error:
+    except (ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, MisconfigurationException) as error:
         raise ConfigError(f"{path}: {error}") from error
 
 

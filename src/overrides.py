@@ -8,6 +8,7 @@ from pathlib import Path
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -104,7 +105,7 @@ def _loader(arguments: Sequence[str], conf: Path) -> ConfigLoader:
     """Hydra's loader, with the search path that the command asks for."""
     search_path = create_config_search_path(_flag(arguments, "--config-path") or str(conf))
     if folder := _flag(arguments, "--config-dir"):
-        search_path.append("command-line", f"file://{Path(folder).resolve()}")
+        search_path.prepend("command-line", f"file://{Path(folder).resolve()}", SearchPathQuery(provider="schema"))
     GlobalHydra.instance().clear()
     return Hydra.create_main_hydra2("explain", search_path).config_loader
 
@@ -175,12 +176,10 @@ def _unknown(key: str, override: Override, known: Sequence[str], groups: Mapping
     siblings = [name for name in public if name.rpartition(".")[0] == parent] if parent in known else []
     close = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in siblings], n=1, cutoff=0.7)
     guess = (f"{parent}.{close[0]}" if close else None) if siblings and parent else nearest(key, [*public, *groups])
-    hint = f"did you mean {guess}={value}? " if guess else ""
-    if guess and not parent:
-        return f"{key}: no such key; {hint}".rstrip()
-    others = [name.rpartition(".")[2] for name in siblings if not name.endswith("_")]
-    others = others or [name for name in public if "." not in name]
-    return f"{key}: no such key; {hint}There are: {', '.join(others)}"
+    if guess is not None:
+        return f"{key}: no such key; did you mean {guess}={value}?"
+    others = [name for name in siblings if not name.endswith("_")] or [name for name in public if "." not in name]
+    return f"{key}: no such key; there are: {', '.join(others)}"
 
 
 def _exists(config: DictConfig, key: str) -> bool:

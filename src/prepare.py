@@ -90,11 +90,8 @@ def _require_same_model(cfg: DictConfig, path: Path, checkpoint: dict[str, Any])
     Raises:
         CheckpointError: If net or optimizer differ.
     """
-    net = build_net(cfg, build_data(cfg))
-    state = {
-        key.removeprefix("net."): value for key, value in checkpoint["state_dict"].items() if key.startswith("net.")
-    }
-    if problems := state_problems(net.state_dict(), state):
+    own = {f"net.{key}": value for key, value in build_net(cfg, build_data(cfg)).state_dict().items()}
+    if problems := state_problems(own, checkpoint["state_dict"]):
         raise CheckpointError(f"{path} does not fit the config's model: {'; '.join(problems)}")
     wanted = str(cfg.optimizer["_target_"]).rpartition(".")[2]
     if checkpoint.get("optimizer") != wanted:

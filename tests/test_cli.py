@@ -215,18 +215,22 @@ def test_a_run_directory_may_have_any_name(train_tiny: Train, tmp_path: Path, na
     parser = OverridesParser.create()
     rewritten = with_resume([f"resume={run}"])
     parsed = {each.key_or_group: each.value() for each in parser.parse_overrides(rewritten[3:])}
-    assert parsed == {"hydra": "default", "hydra.run.dir": str(run), "resume": str(run)}
+    assert parsed == {
+        "hydra": "default",
+        "hydra.output_subdir": None,
+        "hydra.run.dir": str(run),
+        "resume": str(run),
+    }
 
 
 def test_resuming_rewrites_the_command_and_the_record_takes_that_back(train_tiny: Train, tmp_path: Path) -> None:
     assert with_resume(["seed=1", "resume=null"]) == ["seed=1", "resume=null"]
     directory = train_tiny("trainer.max_epochs=1")
-    with pytest.raises(ConfigError, match=r"has no \.hydra/config\.yaml"):
-        with_resume([f"resume={directory}"])
-    (directory / ".hydra").mkdir()
-    (directory / ".hydra" / "config.yaml").touch()
     rewritten = with_resume(["seed=2", f"resume={directory}"])
-    assert f"hydra.run.dir={directory}" in rewritten
+    assert f"hydra.run.dir='{directory}'" in rewritten
+    (directory / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"has no config\.yaml"):
+        with_resume([f"resume={directory}"])
     assert without_resume(["+hydra=default", f"resume={directory}", "seed=2"]) == ["seed=2"]
 
 

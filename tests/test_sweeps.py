@@ -186,7 +186,11 @@ def test_a_sweep_can_stop_at_the_first_failure(sweep: Any, tmp_path: Path) -> No
 
 
 def test_a_search_goes_on_after_failures_and_resumes(sweep: Any, tmp_path: Path) -> None:
-    arguments = ("model=misbehaving", "model.how=nothing,raise,not_a_number", "optimizer.lr=tag(log,interval(1e-3,1e-1))")
+    arguments = (
+        "model=misbehaving",
+        "model.how=nothing,raise,not_a_number",
+        "optimizer.lr=tag(log,interval(1e-3,1e-1))",
+    )
     search = ("sweep=optuna", *arguments, "trainer.log_every_n_steps=1")
     code, output = finish(sweep(*search, "hydra.sweeper.n_trials=6", multirun=False))
     statuses = [each["status"] for each in jobs(tmp_path).values()]

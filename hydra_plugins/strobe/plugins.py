@@ -103,15 +103,16 @@ class GridSweeper(BasicSweeper):  # type: ignore[misc]
         """Run the grid; nothing is left behind if its first check fails."""
         assert self.config is not None
         directory = Path(str(self.config.hydra.sweep.dir))
-        existed = directory.exists()
+        made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
         try:
             return super().sweep(arguments)
         finally:
-            made = {"multirun.yaml", ".lock"}
-            if not existed and directory.is_dir() and {entry.name for entry in directory.iterdir()} <= made:
+            ours = {"multirun.yaml", ".lock"}
+            if made and directory.is_dir() and {entry.name for entry in directory.iterdir()} <= ours:
                 for entry in directory.iterdir():
                     entry.unlink()
-                directory.rmdir()
+                for folder in made:
+                    folder.rmdir()
 
 
 class OptunaSweeper(Sweeper):  # type: ignore[misc]
