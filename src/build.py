@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -97,7 +97,7 @@ def build_data(cfg: DictConfig) -> ImageDataModule:
             node["num_classes"] = len(dataset.classes)
     settings = OmegaConf.masked_copy(cfg.data, [key for key in cfg.data if key not in ("dataset", "augmentations")])
     built = {
-        name: None if node is None else _make(f"data.augmentations.{name}", node)()
+        name: None if node is None else _make(f"data.augmentations.{name!s}", node)()
         for name, node in augmentations.items()
     }
     data: ImageDataModule = _make("data", settings)(dataset=dataset, augmentations=built)

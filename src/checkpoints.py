@@ -131,7 +131,8 @@ def state_problems(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> li
 def random_state() -> dict[str, Any]:
     """Torch's generator states on every device in use, as plain tensors."""
     state: dict[str, Any] = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    # torch's is_initialized lacks annotations
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state
 

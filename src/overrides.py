@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hydra._internal.hydra import Hydra
@@ -35,12 +36,10 @@ def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]
     multirun = named_sweep or any(argument in ("-m", "--multirun") for argument in arguments)
     found: list[str] = []
     if not isinstance(error, YAMLError):  # then a file is wrong, not the command
-        try:
+        with suppress(HydraException, OmegaConfBaseException):
             found = _mistakes(
                 overrides, _loader(arguments, conf), _flag(arguments, "--config-name") or "train", multirun
             )
-        except (HydraException, OmegaConfBaseException):
-            pass
     if found:
         return found
     cause = error.__cause__ if isinstance(error.__cause__, HydraException | OmegaConfBaseException) else error
@@ -66,7 +65,7 @@ def dotted_keys(config: Mapping[str, object] | DictConfig, prefix: str = "") -> 
     """Every key of a nested config, ``a.b.c``, parents included."""
     keys = []
     for key in config:
-        name = f"{prefix}{key}"
+        name = f"{prefix}{key!s}"
         keys.append(name)
         node = config._get_node(key) if isinstance(config, DictConfig) else config[str(key)]
         if (
@@ -153,9 +152,7 @@ def _unreadable(text: str) -> str:
 def _wrong_choices(override: Override, options: Sequence[str]) -> list[str]:
     values = override.value()
     if override.is_sweep_override():
-        chosen: list[object] = (
-            [value for value in override.sweep_string_iterator()] if override.is_discrete_sweep() else []
-        )
+        chosen: list[object] = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
     else:
         chosen = list(values) if isinstance(values, list) else [values]
     wrong = []

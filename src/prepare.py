@@ -51,7 +51,7 @@ def settle_process(cfg: DictConfig) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     if torch.cuda.device_count() == 0:
         # On a CUDA build without a GPU every optimizer step asks the driver anew, a quarter of a small net's step:
-        # Lightning makes torch ask through NVML, which has to be loaded. With no device visible there is nothing to ask.
+        # Lightning makes torch ask through NVML, which has to be loaded. With no device visible nothing is asked.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     seed_everything(cfg.seed, workers=True, verbose=False)
 

@@ -214,7 +214,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 def environment() -> dict[str, Any]:
     """What a person needs to know to repeat the run."""
-    packages = {}
+    packages: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             packages[package] = version(package)

@@ -5,7 +5,7 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -92,7 +92,7 @@ def _nodes(cfg: DictConfig) -> Iterator[tuple[str, DictConfig, type]]:
     for path, kind in _COLLECTIONS.items():
         collection = OmegaConf.select(cfg, path)
         if isinstance(collection, DictConfig):
-            kinds |= {f"{path}.{name}": kind for name in collection}
+            kinds |= {f"{path}.{name!s}": kind for name in collection}
     for path, kind in kinds.items():
         node = OmegaConf.select(cfg, path)
         if isinstance(node, DictConfig):
@@ -129,7 +129,7 @@ def _misplaced(cfg: DictConfig) -> Iterator[str]:
             continue
         for name, node in collection.items():
             if node is not None and not isinstance(node, DictConfig):
-                yield f"{path}.{name}={node}: must be a node with a _target_, or null"
+                yield f"{path}.{name!s}={node}: must be a node with a _target_, or null"
 
 
 def _node_problems(path: str, node: DictConfig, kind: type) -> list[str]:
@@ -162,7 +162,7 @@ def _is_augmentation(path: str, cls: type) -> bool:
     return own or list(call)[1:] == ["images", "targets", "generator"]
 
 
-def _argument_problems(path: str, node: DictConfig, cls: type) -> list[str]:
+def _argument_problems(path: str, node: DictConfig, cls: type[object]) -> list[str]:
     signature = inspect.signature(cls)
     try:
         hints = typing.get_type_hints(cls.__init__)
@@ -226,7 +226,7 @@ def accepts(hint: Any, value: Any) -> bool:
         return len(items) == len(arguments) and all(accepts(a, item) for a, item in zip(arguments, items, strict=True))
     if isinstance(origin, type) and issubclass(origin, dict):
         return isinstance(value, dict)
-    if isinstance(origin, type) and issubclass(origin, Collection | typing.Iterable) and origin is not Callable:
+    if isinstance(origin, type) and issubclass(origin, Collection | typing.Iterable):
         return isinstance(value, list | dict) and all(accepts(arguments[0], item) for item in value)
     if isinstance(hint, type):
         return isinstance(value, hint) if hint.__module__ == "builtins" else not _is_plain(value)
@@ -273,11 +273,20 @@ def _machine_problems(cfg: DictConfig) -> Iterator[str]:
     available = gpus if on_gpu else None
     yield from _device_problems(devices, available)
     if str(trainer.precision) in ("16-true", "16") and not on_gpu:
-        yield f"trainer.precision={trainer.precision}: half precision alone trains to NaN on a CPU; choose trainer.precision=bf16-mixed or 32"
+        yield (
+            f"trainer.precision={trainer.precision}: half precision alone trains to NaN on a CPU; "
+            "choose trainer.precision=bf16-mixed or 32"
+        )
     if str(strategy).startswith("deepspeed") and importlib.util.find_spec("deepspeed") is None:
-        yield f"trainer.strategy={strategy}: needs the package deepspeed, which is not installed; choose trainer.strategy=fsdp"
+        yield (
+            f"trainer.strategy={strategy}: needs the package deepspeed, which is not installed; "
+            "choose trainer.strategy=fsdp"
+        )
     if cfg.data.num_workers > 8 * available_cpus():
-        yield f"data.num_workers={cfg.data.num_workers}: this machine has {available_cpus()} cores; choose at most {8 * available_cpus()}"
+        yield (
+            f"data.num_workers={cfg.data.num_workers}: this machine has {available_cpus()} cores; "
+            f"choose at most {8 * available_cpus()}"
+        )
 
 
 def _device_problems(devices: Any, available: int | None) -> Iterator[str]:
@@ -299,7 +308,10 @@ def _data_problems(cfg: DictConfig) -> Iterator[str]:
     dataset = resolve(str(cfg.data.dataset["_target_"]))
     sizes = getattr(dataset, "sizes", None)
     if sizes and cfg.data.val_size >= sizes["train"]:
-        yield f"data.val_size={cfg.data.val_size}: {getattr(dataset, 'title', 'the dataset')} has {sizes['train']} training images; choose 0 to {sizes['train'] - 1}"
+        yield (
+            f"data.val_size={cfg.data.val_size}: {getattr(dataset, 'title', 'the dataset')} has {sizes['train']} "
+            f"training images; choose 0 to {sizes['train'] - 1}"
+        )
 
 
 def _unknown(key: str, value: object, options: Sequence[str]) -> str:

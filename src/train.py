@@ -52,8 +52,9 @@ def train(cfg: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> fl
     """
     if wrong := problems(cfg):
         raise ConfigError("\n".join(wrong))
-    cfg = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))  # from here on, values alone
-    assert isinstance(cfg, DictConfig)
+    values = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    assert isinstance(values, DictConfig)
+    cfg = values  # from here on, values alone
     from src.build import build
     from src.callbacks.stop import StopRequest
     from src.prepare import resume_point, settle_process

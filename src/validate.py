@@ -46,7 +46,8 @@ class CheckFirst(Callback):
         Raises:
             SystemExit: With code 2, if anything is wrong; Hydra swallows other exceptions of a callback.
         """
-        cfg = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        keys: list[Any] = [key for key in config if key != "hydra"]
+        cfg = OmegaConf.masked_copy(config, keys)
         found = problems(cfg)
         directory = Path(config.hydra.run.dir)
         if (
@@ -85,7 +86,10 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
     trainer, monitor = cfg.trainer, cfg.monitor
     endless = trainer.max_epochs == -1 and trainer.max_steps == -1
     if endless and trainer.max_time is None:
-        yield "trainer.max_epochs=-1: nothing would end the run; add trainer.max_steps=<n> or trainer.max_time=<dd:hh:mm:ss>"
+        yield (
+            "trainer.max_epochs=-1: nothing would end the run; "
+            "add trainer.max_steps=<n> or trainer.max_time=<dd:hh:mm:ss>"
+        )
     scheduler = cfg.scheduler or {}
     target = str(scheduler.get("_target_", ""))
     counts_steps = any(key in scheduler and scheduler[key] is None for key in ("total_steps", "T_max"))
@@ -95,7 +99,9 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         yield "scheduler=plateau watches the validation set, and data.val_size=0 leaves none: choose data.val_size=5000"
     expected = "min" if str(monitor.metric).endswith("loss") else "max"
     if monitor.mode != expected:
-        yield f"monitor.mode={monitor.mode}: the best {monitor.metric} is its {expected}imum; add monitor.mode={expected}"
+        yield (
+            f"monitor.mode={monitor.mode}: the best {monitor.metric} is its {expected}imum; add monitor.mode={expected}"
+        )
     if not cfg.test and str(cfg.objective or "").startswith("test/"):
         yield f"objective={cfg.objective}: there is no test with test=false; choose objective=val/acc"
     if cfg.data.loader == "memory" and cfg.data.num_workers:

@@ -144,7 +144,7 @@ def test_a_killed_driver_leaves_no_process_and_the_same_command_finishes_the_swe
     pids = [each["pid"] for each in jobs(tmp_path).values()]
     assert all(is_alive(pid) for pid in pids)
     process.kill()
-    process.wait()
+    process.communicate()
     until(lambda: not any(is_alive(pid) for pid in pids), seconds=10)
     assert [each["status"] for each in jobs(tmp_path).values()] == ["running", "running"]
     code, output = finish(sweep("seed=1,2", *LONG))
@@ -208,7 +208,7 @@ def test_a_search_of_hyperparameters_prunes_and_draws_conditional_parameters(swe
         "sweep=optuna",
         "optimizer=adam,sgd",
         "+optimizer.momentum=interval(0.5,0.95)",
-        "hydra.sweeper.conditions={+optimizer.momentum:optimizer=sgd}",
+        "hydra.sweeper.conditions=['optimizer.momentum if optimizer=sgd']",
         "hydra.sweeper.n_trials=8",
     )
     code, output = finish(sweep(*arguments, multirun=False, epochs=3))

@@ -52,7 +52,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridSweepe
 ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=OptunaSweeperConf, provider="strobe")
 
 
-class LocalLauncher(Launcher):  # type: ignore[misc]
+class LocalLauncher(Launcher):
     """Every job is a plain run in a process of its own, forked from a server that has imported torch.
 
     Args:
@@ -91,7 +91,7 @@ class LocalLauncher(Launcher):  # type: ignore[misc]
         return returns
 
 
-class GridSweeper(BasicSweeper):  # type: ignore[misc]
+class GridSweeper(BasicSweeper):
     """Hydra's own grid; jobs for our launcher are checked there, at a tenth of the cost."""
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
@@ -115,7 +115,7 @@ class GridSweeper(BasicSweeper):  # type: ignore[misc]
                     folder.rmdir()
 
 
-class OptunaSweeper(Sweeper):  # type: ignore[misc]
+class OptunaSweeper(Sweeper):
     """A search: trials are jobs of our launcher, a new one begins whenever a slot is free.
 
     Args:
@@ -124,7 +124,7 @@ class OptunaSweeper(Sweeper):  # type: ignore[misc]
         pruner: ``median``, ``hyperband`` or ``none``.
         seed: Of the sampler.
         objectives: Two or more names of metrics, ``parameters`` or ``total_s``; None is the run's own objective.
-        conditions: Parameter -> ``other=value``, when it is part of a trial.
+        conditions: ``<parameter> if <other>=<value>``: when it is part of a trial.
         params: Space, as in the command's overrides, which come on top.
     """
 
@@ -140,7 +140,7 @@ class OptunaSweeper(Sweeper):  # type: ignore[misc]
     ) -> None:
         self.settings = {"n_trials": n_trials, "sampler": sampler, "pruner": pruner, "seed": seed}
         self.objectives = list(objectives or [])
-        self.conditions = dict(conditions or {})
+        self.conditions = [str(condition) for condition in conditions or []]
         self.params = dict(params or {})
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -161,6 +161,7 @@ class OptunaSweeper(Sweeper):  # type: ignore[misc]
         from src.sweeps.drive import Settings, summarise
         from src.sweeps.search import SearchSettings, run_search
 
+        assert self.config is not None
         if not isinstance(self.launcher, LocalLauncher):
             raise ConfigError("a search runs its trials itself: choose hydra/launcher=local")
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)

@@ -50,7 +50,8 @@ def main() -> None:
         ratio = statistics.median(a / b for a, b in zip(ours, values, strict=True))
         low, high = min(values), max(values)
         print(
-            f"  {name:<20} {statistics.median(values):6.2f} s  ({low:.2f} to {high:.2f})   src.train takes {ratio:.2f} x this"
+            f"  {name:<20} {statistics.median(values):6.2f} s  ({low:.2f} to {high:.2f})   "
+            f"src.train takes {ratio:.2f} x this"
         )
 
 

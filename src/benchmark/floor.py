@@ -28,7 +28,7 @@ def main(root: Path, epochs: int) -> None:
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
     began = time.perf_counter()
     for _ in range(epochs):
-        for rows in torch.randperm(len(labels)).split(BATCH_SIZE):
+        for rows in torch.split(torch.randperm(len(labels)), BATCH_SIZE):
             loss = loss_function(net(images[rows]), labels[rows])
             optimizer.zero_grad()
             loss.backward()

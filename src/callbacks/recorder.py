@@ -13,7 +13,6 @@ from src.errors import DivergedError
 from src.models.classifier import Classifier
 from src.record import CHECKPOINTS, RunRecord
 
-
 ADVICE = "Try a smaller optimizer.lr, trainer.gradient_clip_val=1.0, or trainer.precision=32"
 
 
@@ -146,7 +145,7 @@ class EpochRecorder(Checkpoint):
             return True  # so that best.ckpt always exists
         if value is None or not math.isfinite(value):
             return False
-        old = self.best["value"]
+        old: float | None = self.best["value"]
         if old is None:
             return True
         return value > old if self.mode == "max" else value < old

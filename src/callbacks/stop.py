@@ -81,7 +81,7 @@ class StopGracefully(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save the step at which the run stops; at the end of an epoch that has been done."""
         self.request.trainer = None
-        progress = trainer.fit_loop.epoch_progress.current
+        progress: Any = trainer.fit_loop.epoch_progress.current  # Lightning declares a base class of it
         within_epoch = progress.started > progress.processed
         if isinstance(exception, SIGTERMException) and within_epoch and self.recorder.save:
             require_finite_weights(pl_module, trainer)

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,13 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int
 
 def _write_graph(logger: TensorBoardLogger, pl_module: LightningModule, in_shape: tuple[int, int, int]) -> None:
     net = pl_module.net
+    assert isinstance(net, nn.Module), "of a Classifier"
     was_training = net.training
     images = torch.zeros(1, *in_shape, device=pl_module.device)
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(), torch.no_grad():
             warnings.simplefilter("ignore")  # the tracer's, and its deprecation: TensorBoard knows no other graph
-            logger.experiment.add_graph(net.eval(), images)  # type: ignore[operator]
+            logger.experiment.add_graph(net.eval(), images)
     except Exception as error:  # a picture is not worth a run
         log.warning("No graph in TensorBoard: %s", str(error).splitlines()[0] if str(error) else type(error).__name__)
     finally:

@@ -116,7 +116,8 @@ class ImageDataModule(LightningDataModule):
         if self.trainer is not None:
             # Lightning announces the epoch only after a worker may have begun to prefetch, and a schedule that asks for
             # the number of steps has the loader built before a resumed run's progress is known to the trainer.
-            start = self._resume_at or {"epoch": self.trainer.fit_loop.epoch_progress.current.processed, "batch": 0}
+            epochs: Any = self.trainer.fit_loop.epoch_progress.current  # Lightning declares a base class of it
+            start = self._resume_at or {"epoch": epochs.processed, "batch": 0}
             order.set_epoch(start["epoch"])
             order.skip(start["batch"])
             self._resume_at = None
@@ -133,7 +134,7 @@ class ImageDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Where the training data stands: the epoch, and how many of its batches are done."""
         assert self.trainer is not None, "checkpoints are taken by a trainer"
-        epochs = self.trainer.fit_loop.epoch_progress.current
+        epochs: Any = self.trainer.fit_loop.epoch_progress.current  # Lightning declares a base class of it
         within_epoch = epochs.started > epochs.processed
         batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         return {"epoch": epochs.processed, "batch": batches if within_epoch else 0}
@@ -146,7 +147,7 @@ class ImageDataModule(LightningDataModule):
         rank, world_size, overfit = 0, 1, False
         if self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
-            overfit = self.trainer.overfit_batches > 0
+            overfit = self.trainer.overfit_batches > 0  # type: ignore[attr-defined]  # Lightning doesn't declare it
         kind = SequentialBatchOrder if overfit else BatchOrder
         return kind(
             len(self.splits[split]),

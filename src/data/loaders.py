@@ -105,7 +105,7 @@ class MemoryLoader:
             yield self.batches[key]
 
 
-class SequentialBatchOrder(BatchOrder, SequentialSampler):  # type: ignore[type-arg]
+class SequentialBatchOrder(BatchOrder, SequentialSampler):  # type: ignore[misc]  # torch's yields int
     """An unshuffled order that Lightning recognises as one, so that ``overfit_batches`` leaves it in place."""
 
 

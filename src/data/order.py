@@ -23,9 +23,9 @@ class BatchKey(NamedTuple):
 class BatchOrder(Sampler[BatchKey]):
     """The batches of one rank, in order.
 
-    The global batch ``k`` is ``permutation[k * G : (k + 1) * G]`` with ``G = batch_size * world_size``; rank ``r`` takes
-    every ``world_size``-th element of it from ``r``. So the ranks are disjoint, together they cover the set, and with
-    the global batch kept equal any number of ranks sees the same global batches. A last global batch with fewer
+    The global batch ``k`` is ``permutation[k * G : (k + 1) * G]`` with ``G = batch_size * world_size``; rank ``r``
+    takes every ``world_size``-th element of it from ``r``. So the ranks are disjoint, together they cover the set, and
+    with the global batch kept equal any number of ranks sees the same global batches. A last global batch with fewer
     images than ranks is merged into the one before it: a rank without an image would have no loss.
 
     Args:

@@ -110,10 +110,14 @@ class Classifier(LightningModule):
             # Once an epoch, but counted in steps: that puts it before the epoch's checkpoint, so that a resumed run
             # has seen the same metrics. As an "epoch" schedule Lightning advances it after the checkpoint.
             _ = self.trainer.estimated_stepping_batches  # builds the loader, which tells the length of an epoch
-            every_epoch = {"interval": "step", "frequency": int(self.trainer.num_training_batches)}
             return {
                 "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": scheduler, "monitor": self.monitor, **every_epoch},
+                "lr_scheduler": {
+                    "scheduler": scheduler,
+                    "monitor": self.monitor,
+                    "interval": "step",
+                    "frequency": int(self.trainer.num_training_batches),
+                },
             }
         interval = "step" if steps or "total_steps" in _arguments(self._scheduler)[0] else "epoch"
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}

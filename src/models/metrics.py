@@ -40,5 +40,5 @@ class LossAndAccuracy(Metric):
         self.count += len(labels)
 
     def compute(self) -> dict[str, Tensor]:
-        """``loss``, ``acc`` (in [0, 1]) and ``count`` (images), over all ranks, float64; NaN where there was no image."""
+        """``loss``, ``acc`` (in [0, 1]) and ``count`` (images), over all ranks, float64; NaN where no image was."""
         return {"loss": self.loss_sum / self.count, "acc": self.correct.double() / self.count, "count": self.count}

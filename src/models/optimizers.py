@@ -67,7 +67,7 @@ class MuonAdamW(Optimizer):
                 loss = closure()
         for inner in (self._muon, self._adamw):
             if inner is not None:
-                inner.step()
+                inner.step()  # type: ignore[no-untyped-call]  # torch's Muon lacks annotations
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

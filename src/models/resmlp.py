@@ -33,7 +33,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, width)`` to ``(B, width)``."""
-        return features + self.residual(features)
+        residual: Tensor = self.residual(features)
+        return features + residual
 
 
 class ResMLP(nn.Sequential):
@@ -74,5 +75,5 @@ class ResMLP(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images ``(B, C, H, W)`` to logits ``(B, num_classes)``."""
-        logits: Tensor = super().forward(images)
+        logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]  # torch's lacks annotations
         return logits

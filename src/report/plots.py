@@ -10,6 +10,7 @@ matplotlib.use("Agg")  # no display is needed
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from src.record import read_metrics
 from src.report.collect import SEED, Run, maximises
@@ -61,7 +62,9 @@ def _curves(groups: Sequence[Group], metric: str) -> Figure | None:
         plt.close(figure)
         return None
     axes.set(xlabel="epoch", ylabel=shown)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    locator = axes.xaxis.get_major_locator()
+    assert isinstance(locator, MaxNLocator), "matplotlib's own choice for a linear axis"
+    locator.set_params(integer=True)
     axes.legend(fontsize=8)
     return figure
 

@@ -82,7 +82,8 @@ class Planner:
             base = self._loader.load_configuration(
                 config_name=self._config_name, overrides=[*self.hydra_overrides, *choices], run_mode=RunMode.RUN
             )
-            self._bases[choices] = OmegaConf.masked_copy(base, [key for key in base if key != "hydra"])
+            keys: list[Any] = [key for key in base if key != "hydra"]
+            self._bases[choices] = OmegaConf.masked_copy(base, keys)
         cfg = self._bases[choices].copy()
         OmegaConf.set_struct(cfg, True)
         values = [override for override, value in zip(parsed, is_value, strict=True) if value]
@@ -111,7 +112,8 @@ def plan_jobs(
         ConfigError: If any job's config is wrong; lists all that is, and nothing has been started.
     """
     varying = varying_keys(batch)
-    jobs, wrong = [], {}
+    jobs: list[Job] = []
+    wrong: dict[str, None] = {}
     known = existing_runs(sweep_dir)
     for number, overrides in enumerate(batch, start=first):
         cfg = planner.compose(overrides)

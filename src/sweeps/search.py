@@ -2,10 +2,10 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from filelock import FileLock, Timeout
@@ -53,7 +53,7 @@ class SearchSettings:
     pruner: str
     seed: int
     objectives: Sequence[str]
-    conditions: Mapping[str, str]
+    conditions: Sequence[str]
 
     def __post_init__(self) -> None:
         rules = {
@@ -174,7 +174,7 @@ class _Supply:
             self._unlock(number)
 
     def _job(self, number: int, overrides: list[str]) -> Job:
-        varying = [override for override in overrides if override.partition("=")[0] in self.space.distributions]
+        varying = [override for override in overrides if override.partition("=")[0].lstrip("+") in self.space.distributions]
         directory = self.settings.directory / job_name(number, varying)
         job = Job(number, overrides, varying, directory, hash="", environment=self._environment(number))
         if number == 0 and (wrong := problems(self.planner.compose(overrides))):
@@ -252,6 +252,7 @@ def make_pruner(name: str) -> optuna.pruners.BasePruner:
 
 def _open_or_create(search: SearchSettings, space: Any, config: DictConfig, settings: Settings) -> optuna.Study:
     names = list(search.objectives) or [str(config.objective or config.monitor.metric)]
+    directions: list[Literal["minimize", "maximize"]]
     if search.objectives:
         directions = ["maximize" if name.endswith("acc") else "minimize" for name in names]
     else:

@@ -20,24 +20,29 @@ class Space:
 
     Args:
         overrides: Those of the command: sweeps become parameters, the others hold for every trial.
-        conditions: Parameter -> ``other=value``: it is part of a trial only when ``other`` has that value there.
+        conditions: ``<parameter> if <other>=<value>``: it is part of a trial only when ``other`` has that value there.
 
     Raises:
         ConfigError: If a sweep can't be searched, or a condition names no parameter.
 
-    Syntax: ``interval(a,b)``, ``tag(log,interval(a,b))``, ``int(interval(a,b))``, ``range(a,b)``, ``choice(a,b)``, ``a,b``.
+    Syntax: ``interval(a,b)``, ``tag(log,interval(a,b))``, ``int(interval(a,b))``, ``range(a,b)``, ``choice(a,b)``,
+    ``a,b``.
     """
 
-    def __init__(self, overrides: Sequence[Override], conditions: Mapping[str, str] | None = None) -> None:
+    def __init__(self, overrides: Sequence[Override], conditions: Sequence[str] = ()) -> None:
         self.fixed: list[str] = []
         self.distributions: dict[str, BaseDistribution] = {}
+        self._added: set[str] = set()
         last = {override.get_key_element(): override for override in overrides}  # a later one replaces an earlier one
         for key, override in last.items():
             if override.is_sweep_override():
-                self.distributions[key] = _distribution(key, override)
+                name = key.lstrip("+")
+                self.distributions[name] = _distribution(name, override)
+                if key != name:  # not every option of a group has this key: see `conditions`
+                    self._added.add(name)
             else:
                 self.fixed.append(f"{key}={override.get_value_element_as_str()}")
-        self.conditions = {key: _parsed(key, text, self.distributions) for key, text in (conditions or {}).items()}
+        self.conditions = dict(_parsed(text, self.distributions) for text in conditions)
 
     def suggest(self, trial: optuna.Trial) -> list[str]:
         """The overrides that a trial adds to the fixed ones."""
@@ -47,7 +52,7 @@ class Space:
             if key in self.conditions and str(values.get(self.conditions[key][0])) != self.conditions[key][1]:
                 continue
             values[key] = _suggest(trial, key, self.distributions[key])
-        return [f"{key}={value}" for key, value in values.items()]
+        return [f"{'++' if key in self._added else ''}{key}={value}" for key, value in values.items()]
 
     def grid(self) -> dict[str, list[Any]]:
         """The values of every parameter.
@@ -102,12 +107,13 @@ def _suggest(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> A
             raise AssertionError(f"{key}: {distribution}")
 
 
-def _parsed(key: str, text: str, distributions: Mapping[str, BaseDistribution]) -> tuple[str, str]:
-    other, separator, value = str(text).partition("=")
-    for name in (key, other):
-        if name not in distributions or not separator:
-            raise ConfigError(
-                f"hydra.sweeper.conditions.{key}={text!r}: must be <parameter>=<value>, and both parameters be searched; "
-                f"there are: {', '.join(distributions)}"
-            )
-    return other, value
+def _parsed(text: str, distributions: Mapping[str, BaseDistribution]) -> tuple[str, tuple[str, str]]:
+    """A condition as parameter -> (other, value)."""
+    key, _, requirement = (part.strip() for part in text.partition(" if "))
+    other, separator, value = requirement.partition("=")
+    if key not in distributions or other not in distributions or not separator:
+        raise ConfigError(
+            f"hydra.sweeper.conditions: {text!r} must be '<parameter> if <other>=<value>', and both be searched; "
+            f"there are: {', '.join(distributions)}"
+        )
+    return key, (other, value)

@@ -1,13 +1,12 @@
-"""What runs in the process of a job. Importing this module imports all that a job needs: the warm server preloads it."""
+"""What runs in the process of a job. Importing this imports all that a job needs: the warm server preloads it."""
 
-import ctypes
 import faulthandler
+import multiprocessing
 import os
 import runpy
 import signal
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import src.prepare
 import src.targets  # noqa: F401  # the heavy imports of a run
 
 CONSOLE_LOG = "console.log"
-_PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
 
 def run_job(module: str, arguments: Sequence[str], directory: str, environment: Mapping[str, str], cwd: str) -> None:
@@ -27,9 +25,8 @@ def run_job(module: str, arguments: Sequence[str], directory: str, environment: 
     Raises:
         SystemExit: With the run's exit code.
     """
-    parent = os.getppid()
     os.setpgrp()  # a Ctrl-C in the terminal goes to the driver, which passes it on
-    die_with_parent(parent)
+    die_with_driver()
     _redirect(Path(directory) / CONSOLE_LOG)
     os.chdir(cwd)
     os.environ.update(environment)
@@ -38,20 +35,19 @@ def run_job(module: str, arguments: Sequence[str], directory: str, environment: 
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def die_with_parent(parent: int) -> None:
-    """Have this process killed when its parent is gone, however the parent ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it was gone before the call
-            os.kill(os.getpid(), signal.SIGKILL)
-        return
+def die_with_driver() -> None:
+    """Have this process, and ranks or workers it starts, killed when the sweep's driver is gone, however it ends.
+
+    The process that forked this one, the warm server, is no use as a sign: it stays as long as any job does.
+    """
+    driver = multiprocessing.parent_process()
+    assert driver is not None, "a job is started by multiprocessing"
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGKILL)
+        driver.join()
+        os.killpg(os.getpgrp(), signal.SIGKILL)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, name="die-with-driver", daemon=True).start()
 
 
 def _redirect(path: Path) -> None:
