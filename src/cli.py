@@ -6,13 +6,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from src.errors import ConfigError, RunError
 from src.overrides import explain
 from src.record import CONFIG, read_report
+from src.validate import problems
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -48,6 +52,25 @@ def _flag_first(arguments: Sequence[str]) -> list[str]:
     """Hydra takes overrides only in one piece, so a ``-m`` between them has to move."""
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
     return [*flags, *(argument for argument in arguments if argument not in flags)]
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The resolved config of ``python -m src.train <overrides>``, for commands that are not Hydra's.
+
+    Raises:
+        ConfigError: If an override is wrong.
+    """
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("train", overrides=list(overrides))
+        if wrong := problems(cfg):
+            raise ConfigError("\n".join(wrong))
+        resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError("\n".join(explain(overrides, error, CONF))) from error
+    assert isinstance(resolved, DictConfig)
+    return resolved
 
 
 def without_resume(overrides: Sequence[str]) -> list[str]:

@@ -93,6 +93,7 @@ RULES: dict[str, Rule] = {
     "monitor.mode": choice("max", "min"),
     "objective": choice(None, *METRICS, "test/acc", "test/loss"),
     "test": choice(True, False),
+    "validate": choice(None, "only"),
     "compile": choice(False, True),
     "decay_norm_and_bias": choice(True, False),
     "data.root": text(None),

@@ -10,6 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.errors import ConfigError
 from src.record import REPORT, already_holds_a_run
 from src.rules import RULES, shown
 
@@ -44,7 +45,8 @@ class CheckFirst(Callback):
         """Look at the config of a single run.
 
         Raises:
-            SystemExit: With code 2, if anything is wrong; Hydra swallows other exceptions of a callback.
+            SystemExit: With code 2, if anything is wrong, with 0 after ``validate=only``; Hydra swallows other exceptions
+                of a callback.
         """
         keys: list[Any] = [key for key in config if key != "hydra"]
         cfg = OmegaConf.masked_copy(config, keys)
@@ -57,6 +59,15 @@ class CheckFirst(Callback):
             and config.hydra.output_subdir is not None
         ):
             found = [already_holds_a_run(directory)]
+        if not found and cfg.validate == "only":
+            from src.plan import plan  # imports torch
+
+            try:
+                print(plan([cfg]))
+            except ConfigError as error:
+                found = [str(error)]
+            else:
+                raise SystemExit(0)
         if found:
             print("\n".join(found), file=sys.stderr)
             raise SystemExit(2)

@@ -80,6 +80,13 @@ class LocalLauncher(Launcher):
 
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        if self.config.validate == "only":
+            from src.plan import plan
+            from src.sweeps.jobs import Planner
+
+            planner = Planner(self.context.config_loader, self.config)
+            print(plan([planner.compose(overrides) for overrides in job_overrides]))
+            return []
         settings = Settings.of(self.config, self.slots, self.jobs_per_gpu)
         jobs = run_grid(job_overrides, initial_job_idx, self.context.config_loader, self.config, settings)
         summarise(jobs, settings)

@@ -174,7 +174,9 @@ class _Supply:
             self._unlock(number)
 
     def _job(self, number: int, overrides: list[str]) -> Job:
-        varying = [override for override in overrides if override.partition("=")[0].lstrip("+") in self.space.distributions]
+        varying = [
+            override for override in overrides if override.partition("=")[0].lstrip("+") in self.space.distributions
+        ]
         directory = self.settings.directory / job_name(number, varying)
         job = Job(number, overrides, varying, directory, hash="", environment=self._environment(number))
         if number == 0 and (wrong := problems(self.planner.compose(overrides))):

@@ -1,0 +1,184 @@
+"""A person's own pictures, sorted into one folder per class."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from src.data.dataset import ImageDataset, SplitName
+from src.errors import ConfigError, DatasetError
+from src.record import write_atomically
+
+log = logging.getLogger(__name__)
+
+_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+_MODES = {1: "L", 3: "RGB"}
+_SHOWN = 5  # unreadable files named in a message
+
+
+class ImageFolder(ImageDataset):
+    """``<folder>/<class>/**/<picture>``, decoded and scaled once, kept as tensors below the data root.
+
+    Whether a picture is a test picture follows from its path and ``split_seed`` alone, so it stays one when others are
+    added or removed. Which are is written beside the tensors, in ``split.json``.
+
+    Args:
+        folder: Holds one folder per class; their names, in order, are the classes.
+        size: ``[height, width]`` that pictures are scaled to, whatever their own proportions.
+        channels: 3 for colour, 1 for grey.
+        test_share: Share of the pictures kept for the test, in (0, 1).
+        split_seed: Chooses which.
+        max_unreadable: Share of the files that may be unreadable; they are named and left out.
+
+    Raises:
+        ConfigError: If a value is out of range, or the folder holds no classes.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: str | None,
+        size: Sequence[int] = (32, 32),
+        channels: int = 3,
+        test_share: float = 0.2,
+        split_seed: int = 0,
+        max_unreadable: float = 0.05,
+    ) -> None:
+        if folder is None:
+            raise ConfigError("data.dataset.folder: has no value yet, give it one: data.dataset.folder=<dir>")
+        if channels not in _MODES:
+            raise ConfigError(f"data.dataset.channels={channels}: must be 1 or 3")
+        if len(size) != 2 or min(size) < 1:
+            raise ConfigError(f"data.dataset.size={list(size)}: must be [height, width] in pixels")
+        if not 0 < test_share < 1 or not 0 <= max_unreadable <= 1:
+            raise ConfigError("data.dataset.test_share and max_unreadable: must be shares between 0 and 1")
+        self.folder = Path(folder).expanduser().resolve()
+        if not self.folder.is_dir():
+            raise ConfigError(f"data.dataset.folder={folder}: there is no such directory")
+        self.title = self.folder.name
+        self.shape = (channels, int(size[0]), int(size[1]))
+        self.classes = tuple(sorted(entry.name for entry in self.folder.iterdir() if entry.is_dir()))
+        if len(self.classes) < 2:
+            raise ConfigError(f"data.dataset.folder={folder}: needs a folder for each of at least two classes")
+        self.test_share = test_share
+        self.split_seed = split_seed
+        self.max_unreadable = max_unreadable
+        self._facts: dict[str, Any] = {}
+
+    @property
+    def mean(self) -> tuple[float, ...]:  # type: ignore[override]
+        """Of the training pictures; known once they have been decoded."""
+        return tuple(self._facts["mean"])
+
+    @property
+    def std(self) -> tuple[float, ...]:  # type: ignore[override]
+        """Of the training pictures; known once they have been decoded."""
+        return tuple(self._facts["std"])
+
+    def prepare(self, root: Path, *, download: bool) -> None:
+        """Decode the pictures, unless that has been done and none has changed since.
+
+        Raises:
+            DatasetError: If too many can't be read, or a split would be empty.
+        """
+        files = self._files()
+        cache = self._cache(root)
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / ".lock"):
+            fingerprint = self._fingerprint(files)
+            if self._recorded(cache).get("fingerprint") != fingerprint:
+                self._decode(files, cache, fingerprint)
+
+    def load(self, root: Path, split: SplitName) -> tuple[Tensor, Tensor]:
+        """See `ImageDataset.load`."""
+        cache = self._cache(root)
+        self._facts = self._recorded(cache)
+        try:
+            images = np.load(cache / f"{split}-images.npy", mmap_mode="c")
+            labels = np.load(cache / f"{split}-labels.npy")
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{cache} is damaged: {error}. Delete it, it will be made anew") from error
+        return torch.from_numpy(images), torch.from_numpy(labels)
+
+    def _files(self) -> list[Path]:
+        found = [path for name in self.classes for path in sorted((self.folder / name).rglob("*"))]
+        files = [path for path in found if path.suffix.lower() in _ENDINGS and path.is_file()]
+        if not files:
+            raise DatasetError(f"{self.folder} holds no pictures ({', '.join(sorted(_ENDINGS))})")
+        return files
+
+    def _cache(self, root: Path) -> Path:
+        settings = json.dumps([str(self.folder), self.shape, self.test_share, self.split_seed])
+        return root / "image_folder" / f"{self.folder.name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+
+    def _fingerprint(self, files: Sequence[Path]) -> str:
+        stats = [(str(path.relative_to(self.folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        return hashlib.sha256(json.dumps(stats).encode()).hexdigest()
+
+    def _recorded(self, cache: Path) -> dict[str, Any]:
+        try:
+            recorded = json.loads((cache / "split.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return recorded if isinstance(recorded, dict) else {}
+
+    def _is_test(self, path: Path) -> bool:
+        text = f"{self.split_seed}:{path.relative_to(self.folder).as_posix()}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") < self.test_share * 2**64
+
+    def _decode(self, files: Sequence[Path], cache: Path, fingerprint: str) -> None:
+        names: dict[SplitName, list[str]] = {"train": [], "test": []}
+        images: dict[SplitName, list[np.ndarray]] = {"train": [], "test": []}
+        labels: dict[SplitName, list[int]] = {"train": [], "test": []}
+        unreadable = []
+        for path in files:
+            try:
+                pixels = self._read(path)
+            except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+                unreadable.append(f"{path.relative_to(self.folder)}: {error}")
+                continue
+            split: SplitName = "test" if self._is_test(path) else "train"
+            names[split].append(path.relative_to(self.folder).as_posix())
+            images[split].append(pixels)
+            labels[split].append(self.classes.index(path.relative_to(self.folder).parts[0]))
+        shown = "; ".join(unreadable[:_SHOWN]) + (" ..." if len(unreadable) > _SHOWN else "")
+        if len(unreadable) > self.max_unreadable * len(files):
+            raise DatasetError(
+                f"{len(unreadable)} of {len(files)} files in {self.folder} can't be read: {shown}. "
+                "Mend or remove them, or allow it: data.dataset.max_unreadable=<share>"
+            )
+        if unreadable:
+            log.warning("Left out, because they can't be read: %s", shown)
+        for split, found in names.items():
+            if not found:
+                raise DatasetError(f"{self.folder} is too small: no picture is left for the {split} split")
+        for split in names:
+            np.save(cache / f"{split}-images.npy", np.stack(images[split]))
+            np.save(cache / f"{split}-labels.npy", np.array(labels[split], dtype=np.int64))
+        scaled = np.stack(images["train"]).astype(np.float64) / 255
+        facts: dict[str, Any] = {
+            "fingerprint": fingerprint,
+            "classes": self.classes,
+            "mean": scaled.mean(axis=(0, 2, 3)).tolist(),
+            "std": np.maximum(scaled.std(axis=(0, 2, 3)), 1e-3).tolist(),  # of pictures that are all alike
+            "unreadable": unreadable,
+            "train": names["train"],
+            "test": names["test"],
+        }
+        write_atomically(cache / "split.json", json.dumps(facts, indent=1))  # last: it makes the rest valid
+
+    def _read(self, path: Path) -> np.ndarray:
+        """``(C, H, W)`` uint8; whatever mode the file has."""
+        channels, height, width = self.shape
+        with Image.open(path) as picture:
+            scaled = picture.convert(_MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
+        pixels = np.asarray(scaled, dtype=np.uint8)
+        return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -1,0 +1,54 @@
+"""What a command would do: checked in full, counted, not done."""
+
+import json
+import math
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from src.data.dataset import ImageDataset
+from src.errors import ConfigError
+from src.record import plain
+from src.targets import problems_with_libraries, resolve
+from src.validate import problems
+
+
+def plan(cfgs: Sequence[DictConfig]) -> str:
+    """Check configs and say what they amount to.
+
+    Raises:
+        ConfigError: If anything is wrong with any of them; lists all of it.
+    """
+    wrong: dict[str, None] = {}
+    for cfg in cfgs:
+        wrong |= dict.fromkeys(problems(cfg) or problems_with_libraries(cfg))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    nets = {json.dumps([plain(cfg)["model"], str(cfg.data.dataset._target_)], sort_keys=True) for cfg in cfgs}
+    steps = [estimated_steps(cfg) for cfg in cfgs]
+    known = [count for count in steps if count is not None]
+    rows = [
+        ("jobs", f"{len(cfgs)}"),
+        ("architectures", f"{len(nets)}"),
+        ("optimizer steps", f"{sum(known):,}" + ("" if len(known) == len(steps) else " and some that can't be told")),
+    ]
+    return "\n".join(f"{label:<16} {value}" for label, value in rows)
+
+
+def estimated_steps(cfg: DictConfig) -> int | None:
+    """Optimizer steps of a run; None where the size of its dataset is known only from its files."""
+    trainer, data = cfg.trainer, cfg.data
+    if trainer.fast_dev_run:
+        return 1 if trainer.fast_dev_run is True else int(trainer.fast_dev_run)
+    dataset = resolve(str(data.dataset["_target_"]))
+    assert isinstance(dataset, type) and issubclass(dataset, ImageDataset), "problems_with_libraries has seen to that"
+    if dataset.sizes is None:
+        return None
+    batches = math.ceil((dataset.sizes["train"] - data.val_size) / data.batch_size)
+    limit = trainer.overfit_batches or trainer.limit_train_batches
+    if limit is not None:
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    if trainer.max_epochs in (None, -1):
+        return int(trainer.max_steps) if trainer.max_steps != -1 else None
+    steps = math.ceil(batches / trainer.accumulate_grad_batches) * int(trainer.max_epochs)
+    return steps if trainer.max_steps == -1 else min(steps, int(trainer.max_steps))
