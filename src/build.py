@@ -112,8 +112,9 @@ def build_net(cfg: DictConfig, data: ImageDataModule) -> nn.Module:
 
 def build_model(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> Classifier:
     """The LightningModule: net, optimizer, schedule and loss."""
-    optimizer = _with_fused_kernel(instantiate(cfg.optimizer, _convert_="all"), trainer)
-    scheduler = instantiate(cfg.scheduler, _convert_="all")
+    factor = trainer.world_size if cfg.scale_lr else 1
+    optimizer = _with_fused_kernel(_scaled(instantiate(cfg.optimizer, _convert_="all"), "lr", factor), trainer)
+    scheduler = _scaled(instantiate(cfg.scheduler, _convert_="all"), "max_lr", factor)
     _try_out(optimizer, scheduler)
     net = build_net(cfg, data)
     if cfg.compile:
@@ -168,6 +169,7 @@ def _requested_and_effective(cfg: DictConfig, trainer: Trainer) -> dict[str, dic
         "precision": str(trainer.precision),
         "batch_size_per_device": batch_size,
         "global_batch_size": batch_size * trainer.world_size * accumulate,
+        "lr": cfg.optimizer.lr * (trainer.world_size if cfg.scale_lr else 1),
         "threads": torch.get_num_threads(),
         "compile": bool(cfg.compile),
     }
@@ -233,6 +235,13 @@ def _try_out(optimizer: OptimizerFactory, scheduler: SchedulerFactory | None) ->
     if scheduler is not None:
         with _refusals_named("scheduler"):
             scheduler(tried, **missing_step_counts(scheduler, lambda: 1000))
+
+
+def _scaled(factory: Any, argument: str, factor: int) -> Any:
+    """The same partial, with one of its numbers multiplied."""
+    if factor == 1 or not isinstance(factory, partial) or not isinstance(factory.keywords.get(argument), int | float):
+        return factory
+    return partial(factory.func, *factory.args, **{**factory.keywords, argument: factory.keywords[argument] * factor})
 
 
 def _with_fused_kernel(optimizer: OptimizerFactory, trainer: Trainer) -> OptimizerFactory:

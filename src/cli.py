@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from src.errors import ConfigError, RunError
 from src.overrides import explain
+from src.ranks import shared_arguments
 from src.record import CONFIG, read_report
 from src.validate import problems
 
@@ -35,7 +36,8 @@ def end_with_exit_code(main: Callable[[], object]) -> int:
     # Hydra would print its errors and exit with 1 by itself; this makes it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        sys.argv[1:] = with_resume(_flag_first(sys.argv[1:]))
+        arguments = with_resume(_flag_first(sys.argv[1:]))
+        sys.argv[1:] = [*arguments, *shared_arguments(arguments)]
         main()
     except Ended as ended:
         assert ended.__cause__ is not None, "raised from what ended the run"

@@ -22,6 +22,10 @@ class CheckpointError(RunError):
     """A checkpoint can't be read, or doesn't belong to this model."""
 
 
+class RankFailedError(RunError):
+    """Another process of a distributed run failed, so this one can't go on."""
+
+
 class DivergedError(RunError):
     """The loss is no longer a finite number."""
 

@@ -48,7 +48,8 @@ def estimated_steps(cfg: DictConfig) -> int | None:
     limit = trainer.overfit_batches or trainer.limit_train_batches
     if limit is not None:
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    if trainer.max_epochs in (None, -1):
-        return int(trainer.max_steps) if trainer.max_steps != -1 else None
-    steps = math.ceil(batches / trainer.accumulate_grad_batches) * int(trainer.max_epochs)
-    return steps if trainer.max_steps == -1 else min(steps, int(trainer.max_steps))
+    max_steps, max_epochs = int(trainer.max_steps), trainer.max_epochs
+    if max_epochs in (None, -1):
+        return max_steps if max_steps != -1 else None
+    steps = math.ceil(batches / int(trainer.accumulate_grad_batches)) * int(max_epochs)
+    return steps if max_steps == -1 else min(steps, max_steps)

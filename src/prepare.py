@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from src.build import Run, build_data, build_net
 from src.checkpoints import load_checkpoint, newest_checkpoint, state_problems
 from src.errors import CheckpointError, ConfigError
+from src.ranks import end_with_parent, process_rank
 from src.record import CHECKPOINTS, RunRecord, read_report
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ _EXPECTED = (
     ".*Trying to infer the `batch_size` from an ambiguous collection.*",
     ".*Starting from v1.9.0, `tensorboardX` has been removed.*",
     ".*Total length of `MemoryLoader` across ranks is zero.*",  # fast_dev_run validates although data.val_size=0
+    ".*It is recommended to use `self.log\\(.*sync_dist=True.*",  # the metrics are reduced over ranks already
     ".*AMP with fp16 is not supported on CPU.*",  # `announce` says what is done instead
     ".*No device id is provided via `init_process_group`.*",
 )
@@ -47,6 +49,11 @@ def settle_process(cfg: DictConfig) -> None:
     for message in _EXPECTED:
         warnings.filterwarnings("ignore", message=message)
     logging.captureWarnings(True)
+    if process_rank() > 0:
+        end_with_parent()
+        for handler in logging.getLogger().handlers:  # the log file gets everything, the terminal rank 0 alone
+            if type(handler) is logging.StreamHandler:
+                handler.setLevel(logging.ERROR)
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if torch.cuda.device_count() == 0:

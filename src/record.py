@@ -21,6 +21,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import ConfigError, RunError
+from src.ranks import process_rank
 
 SCHEMA = 1
 REPORT = "report.json"
@@ -246,14 +247,6 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def process_rank() -> int:
-    """This process among those of a distributed run, from the environment that its launcher sets; else 0."""
-    for variable in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        if os.environ.get(variable, "").isdigit():
-            return int(os.environ[variable])
-    return 0
 
 
 def process_age_s() -> float:

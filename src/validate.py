@@ -45,8 +45,8 @@ class CheckFirst(Callback):
         """Look at the config of a single run.
 
         Raises:
-            SystemExit: With code 2, if anything is wrong, with 0 after ``validate=only``; Hydra swallows other exceptions
-                of a callback.
+            SystemExit: With code 2, if anything is wrong, with 0 after ``validate=only``; Hydra swallows other
+                exceptions of a callback.
         """
         keys: list[Any] = [key for key in config if key != "hydra"]
         cfg = OmegaConf.masked_copy(config, keys)

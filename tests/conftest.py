@@ -4,6 +4,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # several workers share the cores; set befo
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -86,6 +87,14 @@ def command(tmp_path: Path) -> Command:
 def tiny_arguments(tiny_root: Path) -> list[str]:
     """What makes the real command train on the tiny set."""
     return [f"--config-dir={TEST_CONF}", "data=tiny", f"data.root={tiny_root}", "trainer.max_epochs=2"]
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(autouse=True)

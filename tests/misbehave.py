@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 
 from src.models.simple_nn import SimpleNN
+from src.ranks import process_rank
 
 
 class Misbehaving(SimpleNN):
     """A SimpleNN that does ``how`` in its third training batch."""
 
-    def __init__(self, *, in_shape: tuple[int, int, int], num_classes: int, how: str = "nothing") -> None:
+    def __init__(
+        self, *, in_shape: tuple[int, int, int], num_classes: int, how: str = "nothing", rank: int = 0
+    ) -> None:
         super().__init__(in_shape=in_shape, num_classes=num_classes, hidden=16)
-        self.how = how
+        self.how = how if process_rank() == rank else "nothing"
         self.calls = 0
 
     def forward(self, images: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from src.cli import ROOT
 from src.errors import ConfigError
-from src.record import RunRecord, config_hash, plain, process_rank, read_metrics, read_report, write_atomically
+from src.ranks import process_rank
+from src.record import RunRecord, config_hash, plain, read_metrics, read_report, write_atomically
 from tests.conftest import Compose, Train, report
 from tests.test_train import rows
 
@@ -156,6 +157,7 @@ _BEGIN = """
 import sys
 from pathlib import Path
 from omegaconf import OmegaConf
+from src.ranks import process_rank
 from src.record import RunRecord
 
 print("ready", flush=True)

@@ -34,6 +34,7 @@ class StepLog(Callback):
                 f"the training loss became NaN or infinite by step {step} (epoch {trainer.current_epoch}). {ADVICE}"
             )
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        metrics = {"train/loss_step": float(outputs["loss"]), "lr": float(rate)}
+        loss = trainer.strategy.reduce(outputs["loss"].detach(), reduce_op="mean")  # over ranks
+        metrics = {"train/loss_step": float(loss), "lr": float(rate)}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=step - 1)

@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C: finish the step, save, and end with a status that says so."""
 
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -10,8 +11,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from src.callbacks.recorder import EpochRecorder, require_finite_weights
-from src.errors import InterruptedRunError, PreemptedError, RunError
-from src.record import process_rank
+from src.errors import InterruptedRunError, PreemptedError, RankFailedError, RunError
+from src.ranks import kill_ranks, process_rank, watch_ranks
 
 _MEANINGS: dict[int, type[RunError]] = {signal.SIGTERM: PreemptedError, signal.SIGINT: InterruptedRunError}
 
@@ -73,6 +74,7 @@ class StopGracefully(Callback):
         """From here on there is something to save. Lightning has installed its own handlers by now."""
         self.request.trainer = trainer
         self.request.install()
+        watch_ranks(ranks_of(trainer), self._rank_failed)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """All is saved."""
@@ -87,7 +89,16 @@ class StopGracefully(Callback):
             require_finite_weights(pl_module, trainer)
             self.recorder.save_last(trainer)
             self.request.saved_at = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}"
+        if not isinstance(exception, SIGTERMException):  # after that, all ranks are on their way out
+            kill_ranks(ranks_of(trainer))
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing to keep."""
-        return {}
+    def _rank_failed(self, message: str) -> None:
+        record = self.recorder.record
+        if record.report["status"] == "running":
+            record.finish("failed", RankFailedError(message))
+            print(message, file=sys.stderr, flush=True)
+
+
+def ranks_of(trainer: Trainer) -> list[Any]:
+    """The processes of the ranks that this process has started."""
+    return list(getattr(trainer.strategy.launcher, "procs", []))

@@ -77,7 +77,7 @@ class Classifier(LightningModule):
         logits = self.net(images)
         loss: Tensor = self.loss(logits, targets)
         self.train_metrics.update(loss.detach(), logits.detach(), targets)
-        return loss
+        return loss * self._share_of_global_batch(len(targets), batch_idx)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means; once an epoch, because every call of `log` costs a third of a step."""
@@ -147,6 +147,16 @@ class Classifier(LightningModule):
             self.train_metrics.loss_sum.fill_(sums["loss"])
             self.train_metrics.correct.fill_(sums["correct"])
             self.train_metrics.count.fill_(sums["count"])
+
+    def _share_of_global_batch(self, size: int, batch_idx: int) -> float:
+        """What the mean over ``size`` images has to be multiplied by, so that the mean over ranks is one over images.
+
+        1 for every batch but the last, which may not divide by the number of ranks.
+        """
+        if self._trainer is None or self.trainer.world_size == 1:
+            return 1.0
+        order = self.trainer.train_dataloader.sampler
+        return size * self.trainer.world_size / order.global_batch_size(batch_idx)
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], metrics: LossAndAccuracy) -> None:
         images, targets = batch

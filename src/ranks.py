@@ -1,0 +1,100 @@
+"""Processes that train one model together: which one this is, where they meet, and that none outlives the others."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from subprocess import Popen
+
+_POLL_S = 0.5
+_GRACE_S = 5.0  # for a rank that is about to write down the true reason itself
+
+
+def process_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """This process among those of a distributed run, from the variables that its launcher sets; else 0."""
+    for variable in ("RANK", "SLURM_PROCID"):
+        if environment.get(variable, "").isdigit():
+            return int(environment[variable])
+    local, node = (int(environment.get(name, "") or 0) for name in ("LOCAL_RANK", "NODE_RANK"))
+    return local + node  # of Lightning's own launcher: 0 for the first process of the first node alone
+
+
+def shared_arguments(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Under torchrun or SLURM, what makes every rank use one run directory; nothing to add elsewhere.
+
+    Lightning's own launcher does this for the processes it starts. Others start the same command once per rank, and
+    each would name its directory by its own clock.
+    """
+    rank = process_rank(environment)
+    extra = []
+    if not any(argument.startswith("hydra.run.dir=") for argument in arguments):
+        directory = _common_directory(rank, environment)
+        if directory is None:
+            return []
+        extra.append(f"hydra.run.dir={directory}")
+    elif "TORCHELASTIC_RUN_ID" not in environment and int(environment.get("SLURM_NTASKS", "") or 1) < 2:
+        return []
+    if rank > 0:
+        extra += ["hydra.output_subdir=null", f"hydra.job.name=train_rank_{rank}"]
+    return extra
+
+
+def _common_directory(rank: int, environment: Mapping[str, str]) -> str | None:
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        from torch.distributed import TCPStore
+
+        # torchrun's agent keeps this store open for its ranks; init_process_group uses it under other keys.
+        store = TCPStore(environment["MASTER_ADDR"], int(environment["MASTER_PORT"]), is_master=False)
+        key = f"strobe/run_dir/{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+        if rank == 0:
+            store.set(key, datetime.now().strftime("outputs/train/%Y-%m-%d/%H-%M-%S-%f"))
+        return str(store.get(key).decode())
+    if int(environment.get("SLURM_NTASKS", "") or 1) > 1 and "SLURM_PROCID" in environment:
+        # The same after a requeue, when the run goes on in it.
+        return f"outputs/train/slurm/{environment['SLURM_JOB_ID']}_{environment.get('SLURM_STEP_ID', '0')}"
+    return None
+
+
+def end_with_parent() -> None:
+    """Have this rank end when the process that started it is gone: it would wait in a collective for ever."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_POLL_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def watch_ranks(processes: Sequence["Popen[bytes]"], on_failure: Callable[[str], None]) -> None:
+    """End this process soon after another rank has failed: it would wait for that rank for ever.
+
+    Args:
+        processes: The ranks that this process has started.
+        on_failure: Called with what happened, unless this process ends by itself in the meantime.
+    """
+
+    def watch() -> None:
+        while True:
+            time.sleep(_POLL_S)
+            codes = [process.poll() for process in processes]
+            if all(code == 0 for code in codes):
+                return
+            failed = [rank for rank, code in enumerate(codes, start=1) if code not in (None, 0)]
+            if failed:
+                time.sleep(_GRACE_S / 2)
+                on_failure(f"rank {failed[0]} ended with code {codes[failed[0] - 1]}")
+                kill_ranks(processes)
+                os._exit(1)
+
+    if processes:
+        threading.Thread(target=watch, name="watch-ranks", daemon=True).start()
+
+
+def kill_ranks(processes: Sequence["Popen[bytes]"]) -> None:
+    """End the ranks that this process has started, at once."""
+    for process in processes:
+        if process.poll() is None:
+            process.kill()

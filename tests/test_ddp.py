@@ -1,0 +1,152 @@
+"""Several processes that train one model: on the CPU, with gloo, as real as on GPUs."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from src.cli import ROOT
+from tests.conftest import TEST_CONF, Command, report
+from tests.test_sweeps import is_alive, until
+from tests.test_train import weights
+
+DDP = ("trainer=ddp_cpu", "trainer.devices=2")
+
+
+def start(cwd: Path, *arguments: str, program: tuple[str, ...] = ("-m", "src.train"), **env: str) -> Any:
+    return subprocess.Popen(
+        [sys.executable, *program, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: Any, timeout: float = 90) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=timeout)
+    return process.returncode, output
+
+
+def columns(directory: Path) -> list[list[float]]:
+    with (directory / "metrics.csv").open() as file:
+        return [[float(row[name]) for name in ("train/loss", "val/loss", "val/acc")] for row in csv.DictReader(file)]
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize(
+    "model", [("model=simple_nn",), ("model=cnn", "model.widths=[4,8]", "trainer.sync_batchnorm=true")]
+)
+def test_two_ranks_train_as_one_process_with_the_same_global_batch(
+    command: Command, tiny_arguments: list[str], tmp_path: Path, model: tuple[str, ...]
+) -> None:
+    # 539 training images: the last global batch has 27, which two ranks can't share out evenly.
+    common = [*tiny_arguments, *model, "optimizer=sgd", "optimizer.lr=0.05", "trainer.log_every_n_steps=1"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    single = command("train", *common, "trainer=cpu", "data.batch_size=32", f"hydra.run.dir={one}")
+    double = command("train", *common, *DDP, "data.batch_size=16", f"hydra.run.dir={two}")
+    assert single.returncode == double.returncode == 0, single.stderr + double.stderr
+    for first, second in zip(columns(one), columns(two), strict=True):
+        assert first == pytest.approx(second, rel=1e-4)
+    first_weights, second_weights = weights(one), weights(two)
+    for key, tensor in first_weights.items():
+        torch.testing.assert_close(tensor, second_weights[key], rtol=1e-3, atol=1e-4)
+    found = report(two)
+    assert found["metrics"]["test/acc"] == report(one)["metrics"]["test/acc"]
+    effective = {key: found["effective"][key] for key in ("world_size", "batch_size_per_device", "global_batch_size")}
+    assert effective == {"world_size": 2, "batch_size_per_device": 16, "global_batch_size": 32}
+    assert double.stdout.count("epoch 1/2") == 1
+    assert (two / "train_ddp_process_1.log").exists()
+
+
+@pytest.mark.parametrize("how", ["raise", "kill"])
+def test_a_rank_that_fails_ends_the_job_soon_as_failed(tmp_path: Path, tiny_arguments: list[str], how: str) -> None:
+    arguments = [*tiny_arguments, *DDP, "model=misbehaving", f"model.how={how}", "model.rank=1"]
+    run = tmp_path / "run"
+    process = start(tmp_path, *arguments, f"hydra.run.dir={run}")
+    until(lambda: (run / "report.json").exists())
+    began = time.monotonic()
+    code, output = finish(process)
+    assert code == 1, output
+    assert time.monotonic() - began < 60
+    found = report(run)
+    assert found["status"] == "failed"
+    assert found["error"]["message"]
+
+
+def test_a_killed_first_rank_takes_the_others_with_it(tmp_path: Path, tiny_arguments: list[str]) -> None:
+    run = tmp_path / "run"
+    process = start(tmp_path, *tiny_arguments, *DDP, "trainer.max_epochs=2000", f"hydra.run.dir={run}")
+    until(lambda: (run / "metrics.csv").exists())
+    ranks = children(process.pid)
+    assert ranks
+    process.kill()
+    process.communicate()
+    until(lambda: not any(is_alive(pid) for pid in ranks), seconds=15)
+
+
+def test_sigterm_saves_once_for_all_ranks_and_the_run_can_go_on(tmp_path: Path, tiny_arguments: list[str]) -> None:
+    run = tmp_path / "run"
+    process = start(tmp_path, *tiny_arguments, *DDP, "trainer.max_epochs=3000", f"hydra.run.dir={run}")
+    until(lambda: (run / "metrics.csv").exists())
+    process.send_signal(signal.SIGTERM)
+    code, output = finish(process)
+    assert code == 143, output
+    assert report(run)["status"] == "preempted"
+    done = len(columns(run))
+    code, output = finish(start(tmp_path, f"resume={run}", f"trainer.max_epochs={done + 2}"))
+    assert code == 0, output
+    assert report(run)["status"] == "completed"
+    assert len(columns(run)) == done + 2
+
+
+def test_ddp_jobs_of_a_sweep_share_nothing_and_see_one_config(tmp_path: Path, tiny_arguments: list[str]) -> None:
+    arguments = ["-m", *tiny_arguments, *DDP, "optimizer.lr=0.1,0.01", "sweep.name=s", "hydra.launcher.slots=2"]
+    code, output = finish(start(tmp_path, *arguments), timeout=120)
+    assert code == 0, output
+    found = [report(path.parent) for path in sorted((tmp_path / "outputs/sweeps/s").glob("[0-9]*/report.json"))]
+    assert [each["status"] for each in found] == ["completed", "completed"]
+    assert [each["effective"]["lr"] for each in found] == [0.1, 0.01]
+    assert all(each["effective"]["world_size"] == 2 for each in found)
+
+
+def test_torchrun_with_two_nodes_on_one_machine_makes_one_run(
+    tmp_path: Path, tiny_arguments: list[str], unused_port: int
+) -> None:
+    torchrun = ("-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1")
+    nodes = [
+        start(
+            tmp_path,
+            *(f"--node-rank={rank}", f"--master-port={unused_port}", "-m", "src.train", *tiny_arguments),
+            *("trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2"),
+            program=torchrun,
+        )
+        for rank in (0, 1)
+    ]
+    ends = [finish(node, timeout=120) for node in nodes]
+    assert [code for code, _ in ends] == [0, 0], ends
+    (path,) = (tmp_path / "outputs").rglob("report.json")
+    found = report(path.parent)
+    assert (found["status"], found["effective"]["world_size"], found["effective"]["num_nodes"]) == ("completed", 2, 2)
+
+
+def test_the_learning_rate_scales_with_the_processes_if_asked(
+    command: Command, tiny_arguments: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = command("train", *tiny_arguments, *DDP, "scale_lr=true", "optimizer.lr=0.01", f"hydra.run.dir={run}")
+    assert done.returncode == 0, done.stderr
+    assert report(run)["effective"]["lr"] == 0.02
+    with (run / "metrics.csv").open() as file:
+        assert {row["lr"] for row in csv.DictReader(file)} == {"0.02"}
