@@ -104,7 +104,8 @@ def with_resume(arguments: Sequence[str]) -> list[str]:
     """
     given = [argument for argument in arguments if argument.startswith("resume=")]
     value = given[-1].removeprefix("resume=") if given else "null"
-    if value == "null":
+    rewritten = any(argument.startswith("--config-path=") for argument in arguments)  # as in the ranks of a DDP run
+    if value == "null" or rewritten:
         return list(arguments)
     if value == "":
         raise ConfigError("resume= is empty: give a run directory, as in resume=outputs/train/<date>/<time>")

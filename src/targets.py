@@ -282,6 +282,9 @@ def _machine_problems(cfg: DictConfig) -> Iterator[str]:
             f"trainer.strategy={strategy}: needs the package deepspeed, which is not installed; "
             "choose trainer.strategy=fsdp"
         )
+    processes = devices if type(devices) is int else 1
+    if trainer.sync_batchnorm and not on_gpu and processes * trainer.num_nodes > 1:
+        yield "trainer.sync_batchnorm=true: torch can synchronise it on GPUs alone; choose model.norm=layer"
     if cfg.data.num_workers > 8 * available_cpus():
         yield (
             f"data.num_workers={cfg.data.num_workers}: this machine has {available_cpus()} cores; "

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from src.cli import ROOT
-from tests.conftest import TEST_CONF, Command, report
+from tests.conftest import Command, report
 from tests.test_sweeps import is_alive, until
 from tests.test_train import weights
 
@@ -45,9 +45,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-@pytest.mark.parametrize(
-    "model", [("model=simple_nn",), ("model=cnn", "model.widths=[4,8]", "trainer.sync_batchnorm=true")]
-)
+@pytest.mark.parametrize("model", [("model=simple_nn",), ("model=cnn", "model.widths=[4,8]", "model.norm=layer")])
 def test_two_ranks_train_as_one_process_with_the_same_global_batch(
     command: Command, tiny_arguments: list[str], tmp_path: Path, model: tuple[str, ...]
 ) -> None:
@@ -68,6 +66,21 @@ def test_two_ranks_train_as_one_process_with_the_same_global_batch(
     assert effective == {"world_size": 2, "batch_size_per_device": 16, "global_batch_size": 32}
     assert double.stdout.count("epoch 1/2") == 1
     assert (two / "train_ddp_process_1.log").exists()
+
+
+@pytest.mark.gpu
+def test_batch_normalisation_is_synchronised_over_gpus(
+    command: Command, tiny_arguments: list[str], tmp_path: Path
+) -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    common = [*tiny_arguments, "model=cnn", "model.widths=[4,8]", "optimizer=sgd", "optimizer.lr=0.05"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    command("train", *common, "trainer=gpu", "data.batch_size=32", f"hydra.run.dir={one}")
+    double = ("trainer=ddp", "trainer.devices=2", "trainer.sync_batchnorm=true", "data.batch_size=16")
+    command("train", *common, *double, f"hydra.run.dir={two}")
+    for first, second in zip(columns(one), columns(two), strict=True):
+        assert first == pytest.approx(second, rel=1e-3)
 
 
 @pytest.mark.parametrize("how", ["raise", "kill"])
