@@ -46,6 +46,8 @@ def end_with_exit_code(main: Callable[[], object]) -> int:
         _say("\n".join(explain(sys.argv[1:], error, CONF)))
         return 2
     except (Exception, KeyboardInterrupt) as error:
+        if str(error).startswith("Only one of --run, --multirun"):  # Hydra's own, raised as a ValueError
+            return exit_code(ConfigError(str(error)))
         return exit_code(error)
     return 0
 
