@@ -44,10 +44,10 @@ def estimated_steps(cfg: DictConfig) -> int | None:
     assert isinstance(dataset, type) and issubclass(dataset, ImageDataset), "problems_with_libraries has seen to that"
     if dataset.sizes is None:
         return None
-    batches = math.ceil((dataset.sizes["train"] - data.val_size) / data.batch_size)
+    batches: int = math.ceil((dataset.sizes["train"] - data.val_size) / data.batch_size)
     limit = trainer.overfit_batches or trainer.limit_train_batches
     if limit is not None:
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        batches = min(batches, int(limit)) if isinstance(limit, int) else int(batches * limit)
     max_steps, max_epochs = int(trainer.max_steps), trainer.max_epochs
     if max_epochs in (None, -1):
         return max_steps if max_steps != -1 else None

@@ -42,7 +42,7 @@ def shared_arguments(arguments: Sequence[str], environment: Mapping[str, str] = 
 
 def _common_directory(rank: int, environment: Mapping[str, str]) -> str | None:
     if environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        from torch.distributed import TCPStore
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, not in __all__
 
         # torchrun's agent keeps this store open for its ranks; init_process_group uses it under other keys.
         store = TCPStore(environment["MASTER_ADDR"], int(environment["MASTER_PORT"]), is_master=False)

@@ -21,8 +21,12 @@ def operations(net: nn.Module, shape: tuple[int, int, int]) -> int:
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with warnings.catch_warnings(), torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), counter:
-            warnings.simplefilter("ignore")  # about a setting that the flags restore
+        with (
+            warnings.catch_warnings(action="ignore"),  # about a setting that the flags save and restore
+            torch.no_grad(),
+            torch.backends.mkldnn.flags(enabled=False),
+            counter,
+        ):
             net.eval()(torch.zeros(1, *shape))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
@@ -30,7 +34,7 @@ def operations(net: nn.Module, shape: tuple[int, int, int]) -> int:
 
 
 def layers(net: nn.Module, shape: tuple[int, int, int]) -> list[tuple[str, str, str, int]]:
-    """Name, kind, output shape and parameters of every module without children, in the order they run."""
+    """Name, kind, output shape and parameters of every layer, in the order they run; then parameters of no layer."""
     rows: list[tuple[str, str, str, int]] = []
     names = {module: name for name, module in net.named_modules()}
 
@@ -38,14 +42,23 @@ def layers(net: nn.Module, shape: tuple[int, int, int]) -> list[tuple[str, str, 
         first = output[0] if isinstance(output, tuple) else output
         rows.append((names[module], type(module).__name__, str(tuple(first.shape)), count_parameters(module)))
 
-    hooks = [module.register_forward_hook(note) for module in names if not any(module.children())]
+    hooks = [module.register_forward_hook(note) for module in names if _is_layer(module)]
     try:
         with torch.no_grad():
             net.eval()(torch.zeros(1, *shape))
     finally:
         for hook in hooks:
             hook.remove()
+    inside = {id(parameter) for module in names if _is_layer(module) for parameter in module.parameters()}
+    for name, parameter in net.named_parameters():
+        if id(parameter) not in inside:
+            rows.append((name, "Parameter", str(tuple(parameter.shape)), parameter.numel()))
     return rows
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Attention has a child, and uses its weights without calling it."""
+    return isinstance(module, nn.MultiheadAttention) or not any(module.children())
 
 
 def overview(configs: dict[str, DictConfig]) -> str:

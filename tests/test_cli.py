@@ -291,3 +291,16 @@ class Wide(nn.Sequential):
     wrong = command("train", *arguments[:-1], "model.widht=3", PYTHONPATH=path)
     assert wrong.returncode == 2
     assert wrong.stderr.splitlines() == ["model.widht: no such key; did you mean model.width=3?"]
+
+
+def test_a_plan_is_made_and_nothing_is_done(command: Command, tiny_arguments: list[str], tmp_path: Path) -> None:
+    single = command("train", *tiny_arguments, "validate=only", "data.val_size=128", "data.batch_size=100")
+    assert single.returncode == 0, single.stderr
+    assert single.stdout.split() == ["jobs", "1", "architectures", "1", "optimizer", "steps", "12"]
+    sweep = command("train", "-m", *tiny_arguments, "validate=only", "model=simple_nn,mlp", "seed=1,2,3")
+    assert sweep.returncode == 0, sweep.stderr
+    assert sweep.stdout.splitlines()[:2] == ["jobs             6", "architectures    2"]
+    wrong = command("train", "-m", *tiny_arguments, "validate=only", "model=mlp", "model.norm=batch,bach")
+    assert wrong.returncode == 2
+    assert "model.norm='bach'" in wrong.stderr
+    assert not (tmp_path / "cwd" / "outputs").exists()

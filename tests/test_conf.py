@@ -20,9 +20,9 @@ def options(group: str) -> list[str]:
 
 
 EVERY = [(group, option) for group in GROUPS for option in options(group)]
-NEEDS_A_GPU = {("trainer", "gpu"), ("trainer", "fsdp")}
+NEEDS_A_GPU = {("trainer", "gpu"), ("trainer", "fsdp"), ("trainer", "ddp")}
 # Data sets have files to fetch; several processes have tests of their own.
-NOT_HERE = NEEDS_A_GPU | {("trainer", "ddp"), ("trainer", "ddp_cpu")}
+NOT_HERE = NEEDS_A_GPU | {("trainer", "ddp_cpu")}
 TRAINS = [each for each in EVERY if each[0] not in ("data", "experiment") and each not in NOT_HERE]
 named = {"ids": lambda value: value}
 
@@ -52,6 +52,8 @@ def test_every_option_takes_a_step(train_tiny: Train, group: str, option: str) -
 @pytest.mark.parametrize("option", options("data"))
 def test_every_data_set_states_its_facts(compose_config: Compose, option: str) -> None:
     dataset = resolve(compose_config(f"data={option}").data.dataset["_target_"])
+    if dataset.sizes is None:
+        return  # a person's own pictures: known when they are
     assert len(dataset.shape) == 3
     assert len(dataset.mean) == len(dataset.std) == dataset.shape[0]
     assert len(set(dataset.classes)) == len(dataset.classes) >= 2

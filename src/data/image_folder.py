@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from src.data.dataset import ImageDataset, SplitName
@@ -65,7 +66,8 @@ class ImageFolder(ImageDataset):
             raise ConfigError(f"data.dataset.folder={folder}: there is no such directory")
         self.title = self.folder.name
         self.shape = (channels, int(size[0]), int(size[1]))
-        self.classes = tuple(sorted(entry.name for entry in self.folder.iterdir() if entry.is_dir()))
+        folders = [entry.name for entry in self.folder.iterdir() if entry.is_dir()]
+        self.classes = tuple(sorted(name for name in folders if not name.startswith(".")))
         if len(self.classes) < 2:
             raise ConfigError(f"data.dataset.folder={folder}: needs a folder for each of at least two classes")
         self.test_share = test_share
@@ -121,7 +123,8 @@ class ImageFolder(ImageDataset):
 
     def _fingerprint(self, files: Sequence[Path]) -> str:
         stats = [(str(path.relative_to(self.folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        return hashlib.sha256(json.dumps(stats).encode()).hexdigest()
+        settings = [self.classes, self.max_unreadable, stats]
+        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
     def _recorded(self, cache: Path) -> dict[str, Any]:
         try:
@@ -142,7 +145,7 @@ class ImageFolder(ImageDataset):
         for path in files:
             try:
                 pixels = self._read(path)
-            except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            except Exception as error:  # Pillow's readers raise SyntaxError, TypeError and others on damaged files
                 unreadable.append(f"{path.relative_to(self.folder)}: {error}")
                 continue
             split: SplitName = "test" if self._is_test(path) else "train"
@@ -160,15 +163,16 @@ class ImageFolder(ImageDataset):
         for split, found in names.items():
             if not found:
                 raise DatasetError(f"{self.folder} is too small: no picture is left for the {split} split")
+        (cache / "split.json").unlink(missing_ok=True)  # while arrays are replaced, they don't belong together
         for split in names:
-            np.save(cache / f"{split}-images.npy", np.stack(images[split]))
-            np.save(cache / f"{split}-labels.npy", np.array(labels[split], dtype=np.int64))
-        scaled = np.stack(images["train"]).astype(np.float64) / 255
+            _save(cache / f"{split}-images.npy", np.stack(images[split]))
+            _save(cache / f"{split}-labels.npy", np.array(labels[split], dtype=np.int64))
+        mean, std = _mean_and_std(np.stack(images["train"]))
         facts: dict[str, Any] = {
             "fingerprint": fingerprint,
             "classes": self.classes,
-            "mean": scaled.mean(axis=(0, 2, 3)).tolist(),
-            "std": np.maximum(scaled.std(axis=(0, 2, 3)), 1e-3).tolist(),  # of pictures that are all alike
+            "mean": mean,
+            "std": std,
             "unreadable": unreadable,
             "train": names["train"],
             "test": names["test"],
@@ -179,6 +183,36 @@ class ImageFolder(ImageDataset):
         """``(C, H, W)`` uint8; whatever mode the file has."""
         channels, height, width = self.shape
         with Image.open(path) as picture:
-            scaled = picture.convert(_MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
+            plain = _without_surprises(picture).convert(_MODES[channels])
+            scaled = plain.resize((width, height), Image.Resampling.BILINEAR)
         pixels = np.asarray(scaled, dtype=np.uint8)
         return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _without_surprises(picture: Image.Image) -> Image.Image:
+    """The picture in a mode that Pillow converts as one would think."""
+    if picture.mode.startswith("I"):  # 16 bits per pixel: converted as they are, all but the darkest become white
+        return Image.fromarray((np.asarray(picture).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
+    if picture.mode == "P" and "transparency" in picture.info:  # straight to RGB or grey draws a warning
+        return picture.convert("RGBA")
+    return picture
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """Replace a file; a run that has mapped the old one keeps it."""
+    temporary = path.with_suffix(".tmp.npy")
+    np.save(temporary, array)
+    temporary.replace(path)
+
+
+def _mean_and_std(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Per channel of ``(N, C, H, W)`` uint8 images scaled to [0, 1]; from counts, without a copy in floating point."""
+    values = np.arange(256) / 255
+    means, stds = [], []
+    for channel in range(images.shape[1]):
+        counts = np.bincount(images[:, channel].ravel(), minlength=256)
+        mean = float((counts * values).sum() / counts.sum())
+        variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
+        means.append(mean)
+        stds.append(max(math.sqrt(variance), 1e-3))  # of pictures that are all alike
+    return means, stds

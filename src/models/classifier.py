@@ -155,8 +155,10 @@ class Classifier(LightningModule):
         """
         if self._trainer is None or self.trainer.world_size == 1:
             return 1.0
-        order = self.trainer.train_dataloader.sampler
-        return size * self.trainer.world_size / order.global_batch_size(batch_idx)
+        loader = self.trainer.train_dataloader
+        assert loader is not None, "training has begun"
+        of_all_ranks: int = loader.sampler.global_batch_size(batch_idx)
+        return size * self.trainer.world_size / of_all_ranks
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], metrics: LossAndAccuracy) -> None:
         images, targets = batch

@@ -24,6 +24,8 @@ class CNN(nn.Module):
         num_classes: Number of outputs.
         widths: Channels of each stage.
         convs_per_stage: Convolutions in each stage.
+        stem_kernel: Side of the first convolution's kernel, odd.
+        stem_stride: Of the first convolution; 2 halves the image at once, in place of the first pooling.
         activation: After each convolution.
         norm: Between convolution and activation.
         dropout: Probability before the output.
@@ -37,6 +39,8 @@ class CNN(nn.Module):
         num_classes: int,
         widths: Sequence[int] = (16, 32, 64),
         convs_per_stage: int = 2,
+        stem_kernel: int = 3,
+        stem_stride: int = 1,
         activation: ActivationName = "relu",
         norm: NormName = "batch",
         dropout: float = 0.0,
@@ -46,10 +50,11 @@ class CNN(nn.Module):
         layers: list[nn.Module] = []
         channels = in_shape[0]
         for stage, width in enumerate(widths):
-            if stage > 0:
+            if stage > 1 or (stage == 1 and stem_stride == 1):
                 layers.append(nn.MaxPool2d(2))
             for _ in range(convs_per_stage):
-                layers.append(nn.Conv2d(channels, width, 3, padding=1, bias=norm == "none"))
+                kernel, stride = (3, 1) if layers else (stem_kernel, stem_stride)
+                layers.append(nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=norm == "none"))
                 layers += [norm_layer(norm, width, dims=2), activation_layer(activation)]
                 channels = width
         self.features = nn.Sequential(*layers)

@@ -1,6 +1,7 @@
 """Finds runs below directories, and what differs between them."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,12 +64,14 @@ def collect(directories: Iterable[Path]) -> list[Run]:
     """
     directories = list(directories)
     reports: dict[Path, Mapping[str, Any]] = {}
+    seen: set[Path] = set()
     for directory in directories:
         if not directory.is_dir():
             raise ConfigError(f"{directory} is not a directory")
         for path in [directory / REPORT] if (directory / REPORT).exists() else sorted(directory.rglob(REPORT)):
-            if any(part == ".replaced" for part in path.parts):
+            if ".replaced" in path.parts or path.resolve() in seen:
                 continue
+            seen.add(path.resolve())
             try:
                 reports[path.parent] = read_report(path.parent)
             except ConfigError as error:
@@ -109,7 +112,7 @@ def _varying(reports: Mapping[Path, Mapping[str, Any]]) -> dict[Path, dict[str, 
 def _default(path: Path, key: str) -> str:
     if path not in _default_cache:
         _default_cache[path] = flat_config(path)
-    return str(_default_cache[path].get(key, "-"))
+    return _spelt(_default_cache[path].get(key, "-"))
 
 
 _default_cache: dict[Path, dict[str, Any]] = {}
@@ -117,8 +120,26 @@ _default_cache: dict[Path, dict[str, Any]] = {}
 
 def _overrides(report: Mapping[str, Any]) -> dict[str, str]:
     pairs = (str(override).partition("=") for override in report.get("overrides") or [])
-    cleaned = {key.lstrip("+"): value.strip("'\"") for key, _, value in pairs}
+    cleaned = {key.lstrip("+"): _spelt(value) for key, _, value in pairs}
     return {key: value for key, value in cleaned.items() if not key.startswith(_BOOKKEEPING)}
+
+
+def _spelt(value: object) -> str:
+    """One spelling for a value, typed or from a config: 1e-3 is 0.001, True is true, [1, 2] is [1,2]."""
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return f"[{','.join(map(_spelt, value))}]"
+    text = str(value).strip("'\"")
+    if text.lower() in ("true", "false", "null"):
+        return text.lower()
+    if text.startswith("[") and text.endswith("]"):
+        return re.sub(r"\s*,\s*", ",", text)
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return text if text.lstrip("+-").isdigit() else repr(number)
 
 
 def _flatten(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -1,6 +1,7 @@
 """Pictures of a comparison, as PNG."""
 
 import io
+import math
 from collections.abc import Sequence
 
 import matplotlib
@@ -47,8 +48,10 @@ def _curves(groups: Sequence[Group], metric: str) -> Figure | None:
     lines = 0
     for group in groups[:_BEST]:
         curves = [
-            [float(row[shown]) for row in read_metrics(run.directory) if row.get(shown)] for run in group.runs[:20]
+            _numbers([row[shown] for row in read_metrics(run.directory) if row.get(shown)]) or []
+            for run in group.runs[:20]
         ]
+        curves = [curve for curve in curves if curve]  # of a damaged file, none
         length = min((len(curve) for curve in curves), default=0)
         if length == 0:
             continue
@@ -90,7 +93,7 @@ def _against(runs: Sequence[Run], key: str, metric: str) -> Figure:
     if len(unique) < len(positions):
         axes.plot(unique, [objectives[positions == place].mean() for place in unique], color="C1", label="mean")
         axes.legend(fontsize=8)
-    axes.set(xlabel=key, ylabel=metric)
+    axes.set(xlabel=_short(key), ylabel=metric)
     return figure
 
 
@@ -172,10 +175,12 @@ def _scaled(texts: Sequence[str]) -> tuple[np.ndarray, list[tuple[float, str]]]:
 
 
 def _numbers(texts: Sequence[str]) -> list[float] | None:
+    """The texts as numbers; None where one is none, or has no place on an axis."""
     try:
-        return [float(text) for text in texts]
+        numbers = [float(text) for text in texts]
     except ValueError:
         return None
+    return numbers if all(map(math.isfinite, numbers)) else None
 
 
 def _is_log(numbers: Sequence[float]) -> bool:
@@ -187,7 +192,8 @@ def _ordered(texts: set[str]) -> list[str]:
 
 
 def _short(text: str, limit: int = 48) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    short = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return short.replace("$", r"\$")  # to matplotlib, a pair of $ encloses a formula
 
 
 def _png(figure: Figure) -> bytes:

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,8 @@ class Group:
 
 def rounded(text: str) -> str:
     """A number with more than six decimals to four digits, as for the draws of a search; other text as it is."""
-    if len(text.rpartition(".")[2]) <= 6:
+    _, point, decimals = text.rpartition(".")
+    if not point or len(decimals) <= 6:
         return text
     try:
         return f"{float(text):.4g}"
@@ -82,18 +84,25 @@ def comparison(first: Group, second: Group) -> str:
     paired = _paired(first, second)
     if paired is not None:
         differences = [a - b for a, b in paired]
-        if len(set(differences)) == 1:
-            return f"The two best settings differ by {differences[0]:.4g} with every seed."
-        p_value = float(stats.ttest_rel(*zip(*paired, strict=True)).pvalue)
+        if _alike(differences):
+            return f"The two best settings differ by {abs(differences[0]):.4g} with every seed."
+        with warnings.catch_warnings(action="ignore"):  # see below
+            p_value = float(stats.ttest_rel(*zip(*paired, strict=True)).pvalue)
         test = f"paired t-test over {len(paired)} seeds"
     else:
-        if len(set(first.values)) == len(set(second.values)) == 1:
+        if _alike(first.values) and _alike(second.values):
             return "The two best settings don't vary between seeds: no test applies."
-        p_value = float(stats.ttest_ind(first.values, second.values, equal_var=False).pvalue)
+        with warnings.catch_warnings(action="ignore"):  # scipy's, about one side that doesn't vary
+            p_value = float(stats.ttest_ind(first.values, second.values, equal_var=False).pvalue)
         test = f"Welch's t-test, n = {len(first.values)} and {len(second.values)}"
     verdict = "can be told apart" if p_value < 0.05 else "can't be told apart"
     difference = abs(first.mean - second.mean)
     return f"The two best settings {verdict}: they differ by {difference:.4f} ({test}, p = {p_value:.2g})."
+
+
+def _alike(values: Sequence[float]) -> bool:
+    """Whether numbers differ by no more than the rounding of floats."""
+    return max(values) - min(values) <= 1e-12
 
 
 def _paired(first: Group, second: Group) -> list[tuple[float, float]] | None:

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from src.sweeps.jobs import Job
@@ -88,7 +89,7 @@ class Display:
         for job in [*ended[-max(1, _RECENT - len(active)) :], *active]:
             style = {"completed": "green", "running": "yellow"}.get(job.status, "red")
             objective = "" if job.objective is None else f"{job.objective:.4f}"
-            table.add_row(job.directory.name, f"[{style}]{job.status}[/]", objective)
+            table.add_row(escape(job.directory.name), f"[{style}]{job.status}[/]", objective)
         return table
 
     def _done(self) -> int:

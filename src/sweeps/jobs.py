@@ -1,5 +1,6 @@
 """From the overrides of a sweep to its jobs: composed, checked, named, and matched with what is already there."""
 
+import itertools
 import re
 import shutil
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ from src.validate import problems
 _OF_THE_SWEEP = ("hydra.sweep", "hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.mode", "hydra.run.dir")
 _FLAGS = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp"}
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{6,}(e-?\d+)?")  # a search's draws; the exact value is in the config
-_NAME_LIMIT = 120  # characters; file systems take 255 bytes
+_NAME_LIMIT = 120  # bytes; file systems take 255, and `.replaced` adds to it
 
 
 @dataclass
@@ -154,7 +155,8 @@ def job_name(number: int, varying: Iterable[str]) -> str:
     """A directory name a person can read: ``003_optimizer.lr=0.01,seed=2``."""
     text = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.4g}", ",".join(varying))
     safe = re.sub(r"[^\w.,=+\-\[\]]+", "_", text)
-    return f"{number:03d}_{safe}"[:_NAME_LIMIT].rstrip("_,")
+    name = f"{number:03d}_{safe}".encode()[:_NAME_LIMIT].decode(errors="ignore")
+    return name.rstrip("_,")
 
 
 def command_flags(arguments: Sequence[str]) -> list[str]:
@@ -180,8 +182,8 @@ def prepare_directory(job: Job) -> None:
     if job.plan == "run" and job.directory.exists():
         attic = job.directory.parent / ".replaced"
         attic.mkdir(exist_ok=True)
-        count = len(list(attic.glob(f"{job.directory.name}*")))
-        shutil.move(job.directory, attic / f"{job.directory.name}~{count}")
+        free = (attic / f"{job.directory.name}~{count}" for count in itertools.count())
+        shutil.move(job.directory, next(path for path in free if not path.exists()))
     job.directory.mkdir(parents=True, exist_ok=True)
 
 

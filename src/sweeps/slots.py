@@ -1,7 +1,7 @@
 """How many jobs run at once, and what each of them gets of the machine."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,13 @@ def share_out(trainer: Mapping[str, Any], wanted: int | str, jobs_per_gpu: int =
         raise ConfigError(f"hydra.launcher.jobs_per_gpu={jobs_per_gpu}: must be a whole number of at least 1")
     devices = trainer.get("devices")
     per_job = devices if type(devices) is int and devices > 0 else 1
+    if isinstance(devices, Sequence) and not isinstance(devices, str):
+        per_job = max(1, len(devices))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     gpus = visible_gpus() if trainer.get("accelerator") in ("auto", "gpu", "cuda") else []
     if gpus:
         groups = [gpus[start : start + per_job] for start in range(0, len(gpus) - per_job + 1, per_job)] or [gpus]
-        shares = [",".join(group) for group in groups for _ in range(jobs_per_gpu)]
+        shares = [",".join(group) for _ in range(jobs_per_gpu) for group in groups]
         count = len(shares) if wanted == "auto" else int(wanted)
         threads = max(1, cores // (count * per_job))
         return [Slot(threads, shares[index % len(shares)]) for index in range(count)]

@@ -1,9 +1,11 @@
 """The space of a search, from the override syntax that people know."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from optuna.distributions import (
     BaseDistribution,
@@ -41,14 +43,15 @@ class Space:
                 if key != name:  # not every option of a group has this key: see `conditions`
                     self._added.add(name)
             else:
-                self.fixed.append(f"{key}={override.get_value_element_as_str()}")
+                assert override.input_line is not None, "it was typed"
+                self.fixed.append(override.input_line)
         self.conditions = dict(_parsed(text, self.distributions) for text in conditions)
+        self._order = _in_order(self.distributions, self.conditions)
 
     def suggest(self, trial: optuna.Trial) -> list[str]:
         """The overrides that a trial adds to the fixed ones."""
         values: dict[str, Any] = {}
-        # Parameters with a condition come last, when what they depend on is known.
-        for key in sorted(self.distributions, key=lambda key: key in self.conditions):
+        for key in self._order:
             if key in self.conditions and str(values.get(self.conditions[key][0])) != self.conditions[key][1]:
                 continue
             values[key] = _suggest(trial, key, self.distributions[key])
@@ -75,8 +78,8 @@ def _distribution(key: str, override: Override) -> BaseDistribution:
     value = override.value()
     if isinstance(value, IntervalSweep):
         low, high = value.start, value.end
-        if low is None or high is None or not low <= high:
-            raise ConfigError(f"{key}: interval({low},{high}) is empty")
+        if low is None or high is None or not (low <= high and math.isfinite(high - low)):
+            raise ConfigError(f"{key}: interval({low},{high}) must lie between two numbers, the smaller one first")
         log = "log" in value.tags
         if log and low <= 0:
             raise ConfigError(f"{key}: a logarithmic interval can't begin at {low}; take a number above 0")
@@ -116,4 +119,18 @@ def _parsed(text: str, distributions: Mapping[str, BaseDistribution]) -> tuple[s
             f"hydra.sweeper.conditions: {text!r} must be '<parameter> if <other>=<value>', and both be searched; "
             f"there are: {', '.join(distributions)}"
         )
-    return key, (other, value)
+    (required,) = OverridesParser.create().parse_overrides([f"{other}={value}"])
+    return key, (other, required.get_value_element_as_str())  # spelt as Hydra spells choices: true is True
+
+
+def _in_order(keys: Iterable[str], conditions: Mapping[str, tuple[str, str]]) -> list[str]:
+    """The parameters, each after the one that it depends on."""
+    ordered: list[str] = []
+    waiting = list(keys)
+    while waiting:
+        ready = [key for key in waiting if key not in conditions or conditions[key][0] in ordered]
+        if not ready:
+            raise ConfigError(f"hydra.sweeper.conditions: {', '.join(waiting)} wait for each other")
+        ordered += ready
+        waiting = [key for key in waiting if key not in ready]
+    return ordered
