@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from src.callbacks.pruning import pruning_callback
 from src.callbacks.recorder import EpochRecorder
@@ -234,7 +235,10 @@ def _try_out(optimizer: OptimizerFactory, scheduler: SchedulerFactory | None) ->
         tried = optimizer([nn.Parameter(torch.zeros(2, 2))])
     if scheduler is not None:
         with _refusals_named("scheduler"):
-            scheduler(tried, **missing_step_counts(scheduler, lambda: 1000))
+            schedule = scheduler(tried, **missing_step_counts(scheduler, lambda: 1000))
+            if not isinstance(schedule, ReduceLROnPlateau):
+                tried.step()
+                schedule.step()
 
 
 def _scaled(factory: Any, argument: str, factor: int) -> Any:

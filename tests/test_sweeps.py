@@ -99,6 +99,7 @@ def test_a_job_that_ends_badly_ends_alone_and_the_table_says_it(sweep: Any, tmp_
         assert len(list(csv.DictReader(file))) == len(expected)
 
 
+@pytest.mark.slow
 def test_every_job_fails_and_there_is_a_clean_summary(sweep: Any, tmp_path: Path) -> None:
     code, output = finish(sweep("model=misbehaving", "model.how=raise", "seed=1,2"))
     assert code == 1
@@ -121,6 +122,7 @@ def test_the_same_command_again_repeats_nothing_and_runs_what_failed_if_asked(sw
     assert second["001_model.how=raise"]["started"] != first["001_model.how=raise"]["started"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_what_runs_and_the_same_command_goes_on(sweep: Any, tmp_path: Path) -> None:
     process = sweep("seed=1,2,3", *LONG)
     until(lambda: has_trained(tmp_path, 2))
@@ -138,6 +140,7 @@ def test_ctrl_c_saves_what_runs_and_the_same_command_goes_on(sweep: Any, tmp_pat
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(500))
 
 
+@pytest.mark.slow
 def test_a_killed_driver_leaves_no_process_and_the_same_command_finishes_the_sweep(sweep: Any, tmp_path: Path) -> None:
     process = sweep("seed=1,2", *LONG)
     until(lambda: has_trained(tmp_path, 2))
@@ -152,6 +155,7 @@ def test_a_killed_driver_leaves_no_process_and_the_same_command_finishes_the_swe
     assert code == 0, output
 
 
+@pytest.mark.slow
 def test_the_same_sweep_twice_at_once_is_refused(sweep: Any, tmp_path: Path) -> None:
     process = sweep("seed=1,2", *LONG)
     until(lambda: has_trained(tmp_path, 1))
@@ -170,6 +174,7 @@ def test_a_wrong_job_is_found_before_any_starts(sweep: Any, tmp_path: Path) -> N
     assert not (tmp_path / "outputs" / "sweeps" / "s").exists()
 
 
+@pytest.mark.slow
 def test_a_job_that_takes_too_long_is_stopped(sweep: Any, tmp_path: Path) -> None:
     code, _ = finish(sweep("seed=1", "sweep.job_timeout=4", *LONG, "trainer.max_epochs=100000"))
     assert code == 1
@@ -177,6 +182,7 @@ def test_a_job_that_takes_too_long_is_stopped(sweep: Any, tmp_path: Path) -> Non
     assert (found["status"], found["error"]["message"]) == ("failed", "stopped after sweep.job_timeout")
 
 
+@pytest.mark.slow
 def test_a_sweep_can_stop_at_the_first_failure(sweep: Any, tmp_path: Path) -> None:
     arguments = ("model=misbehaving", "model.how=raise,nothing", "seed=1,2,3", "hydra.launcher.slots=1")
     code, output = finish(sweep(*arguments, "sweep.on_failure=stop"))
@@ -185,6 +191,7 @@ def test_a_sweep_can_stop_at_the_first_failure(sweep: Any, tmp_path: Path) -> No
     assert "sweep.on_failure=stop" in output
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_after_failures_and_resumes(sweep: Any, tmp_path: Path) -> None:
     arguments = (
         "model=misbehaving",
@@ -203,6 +210,7 @@ def test_a_search_goes_on_after_failures_and_resumes(sweep: Any, tmp_path: Path)
     assert {name: after[name] for name in before} == before
 
 
+@pytest.mark.slow
 def test_a_search_of_hyperparameters_prunes_and_draws_conditional_parameters(sweep: Any, tmp_path: Path) -> None:
     arguments = (
         "sweep=optuna",
@@ -218,6 +226,7 @@ def test_a_search_of_hyperparameters_prunes_and_draws_conditional_parameters(swe
         assert ("optimizer=sgd" in typed) == ("optimizer.momentum" in typed)
 
 
+@pytest.mark.slow
 def test_named_sweeps_need_no_flag(sweep: Any, tmp_path: Path) -> None:
     code, output = finish(sweep("sweep=seeds", multirun=False))
     assert code == 0, output
@@ -226,6 +235,7 @@ def test_named_sweeps_need_no_flag(sweep: Any, tmp_path: Path) -> None:
     assert "| 5 |" in summary
 
 
+@pytest.mark.slow
 def test_json_reports_stay_valid_in_every_directory(sweep: Any, tmp_path: Path) -> None:
     finish(sweep("model=misbehaving", "model.how=os_exit,kill,segfault"))
     for path in (tmp_path / "outputs/sweeps/s").glob("[0-9]*/report.json"):

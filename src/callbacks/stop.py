@@ -14,6 +14,7 @@ from src.callbacks.recorder import EpochRecorder, require_finite_weights
 from src.errors import InterruptedRunError, PreemptedError, RankFailedError, RunError
 from src.ranks import kill_ranks, process_rank, watch_ranks
 
+_AGREE_EVERY = 8  # steps; agreeing takes a message between the ranks
 _MEANINGS: dict[int, type[RunError]] = {signal.SIGTERM: PreemptedError, signal.SIGINT: InterruptedRunError}
 
 
@@ -59,12 +60,21 @@ class StopRequest:
             raise self.error()
         if not first and number == signal.SIGINT:
             raise KeyboardInterrupt
-        # Lightning looks at this flag between steps, and in a distributed run tells the other ranks first.
-        self.trainer._signal_connector.received_sigterm = True
+        if self.trainer.world_size == 1:
+            stop_after_this_step(self.trainer)  # several ranks have to agree first: see StopGracefully
+
+
+def stop_after_this_step(trainer: Trainer) -> None:
+    """Raise Lightning's flag: it ends the fit after the step, or after the epoch if this is its last step."""
+    trainer._signal_connector.received_sigterm = True
 
 
 class StopGracefully(Callback):
-    """Saves a checkpoint when a `StopRequest` ends the fit between two steps."""
+    """Saves a checkpoint when a `StopRequest` ends the fit between two steps.
+
+    Ranks agree on the step at which they stop. Lightning's flag alone doesn't do: the first rank would look at it at
+    the end of a step, the others at the beginning of the next, and each would wait for the other for ever.
+    """
 
     def __init__(self, request: StopRequest, recorder: EpochRecorder) -> None:
         self.request = request
@@ -75,6 +85,16 @@ class StopGracefully(Callback):
         self.request.trainer = trainer
         self.request.install()
         watch_ranks(ranks_of(trainer), self._rank_failed)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Let every rank know whether the first was asked to stop."""
+        if trainer.world_size == 1 or (batch_idx % _AGREE_EVERY and not trainer.is_last_batch):
+            return
+        if trainer.strategy.reduce_boolean_decision(self.request.reason is not None, all=False):
+            self.request.reason = self.request.reason or PreemptedError
+            stop_after_this_step(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """All is saved."""
