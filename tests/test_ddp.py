@@ -17,6 +17,8 @@ from tests.conftest import Command, report
 from tests.test_sweeps import is_alive, until
 from tests.test_train import weights
 
+pytestmark = pytest.mark.slow
+
 DDP = ("trainer=ddp_cpu", "trainer.devices=2")
 
 
@@ -49,8 +51,6 @@ def children(pid: int) -> list[int]:
 def test_two_ranks_train_as_one_process_with_the_same_global_batch(
     command: Command, tiny_arguments: list[str], tmp_path: Path, model: tuple[str, ...]
 ) -> None:
-
-pytestmark = pytest.mark.slow
     # 539 training images: the last global batch has 27, which two ranks can't share out evenly.
     common = [*tiny_arguments, *model, "optimizer=sgd", "optimizer.lr=0.05", "trainer.log_every_n_steps=1"]
     one, two = tmp_path / "one", tmp_path / "two"

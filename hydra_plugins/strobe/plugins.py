@@ -127,7 +127,7 @@ class OptunaSweeper(Sweeper):
 
     Args:
         n_trials: Of the whole study, restarts included.
-        sampler: ``tpe``, ``random``, ``grid``, ``gp`` or ``nsgaii``.
+        sampler: ``tpe``, ``random``, ``grid`` or ``nsgaii``.
         pruner: ``median``, ``hyperband`` or ``none``.
         seed: Of the sampler.
         objectives: Two or more names of metrics, ``parameters`` or ``total_s``; None is the run's own objective.

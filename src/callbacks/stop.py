@@ -61,7 +61,7 @@ class StopRequest:
         if not first and number == signal.SIGINT:
             raise KeyboardInterrupt
         if self.trainer.world_size == 1:
-            stop_after_this_step(self.trainer)  # several ranks have to agree first: see StopGracefully
+            stop_after_this_step(self.trainer)  # several ranks have to agree first: see StopTogether
 
 
 def stop_after_this_step(trainer: Trainer) -> None:
@@ -70,11 +70,7 @@ def stop_after_this_step(trainer: Trainer) -> None:
 
 
 class StopGracefully(Callback):
-    """Saves a checkpoint when a `StopRequest` ends the fit between two steps.
-
-    Ranks agree on the step at which they stop. Lightning's flag alone doesn't do: the first rank would look at it at
-    the end of a step, the others at the beginning of the next, and each would wait for the other for ever.
-    """
+    """Saves a checkpoint when a `StopRequest` ends the fit between two steps."""
 
     def __init__(self, request: StopRequest, recorder: EpochRecorder) -> None:
         self.request = request
@@ -85,16 +81,6 @@ class StopGracefully(Callback):
         self.request.trainer = trainer
         self.request.install()
         watch_ranks(ranks_of(trainer), self._rank_failed)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Let every rank know whether the first was asked to stop."""
-        if trainer.world_size == 1 or (batch_idx % _AGREE_EVERY and not trainer.is_last_batch):
-            return
-        if trainer.strategy.reduce_boolean_decision(self.request.reason is not None, all=False):
-            self.request.reason = self.request.reason or PreemptedError
-            stop_after_this_step(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """All is saved."""
@@ -117,6 +103,27 @@ class StopGracefully(Callback):
         if record.report["status"] == "running":
             record.finish("failed", RankFailedError(message))
             print(message, file=sys.stderr, flush=True)
+
+
+class StopTogether(Callback):
+    """For runs of several ranks: has them agree on the step at which they stop.
+
+    Lightning's flag alone doesn't do: the first rank would look at it at the end of a step, the others at the beginning
+    of the next, and each would wait for the other for ever.
+    """
+
+    def __init__(self, request: StopRequest) -> None:
+        self.request = request
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Let every rank know whether the first was asked to stop."""
+        if batch_idx % _AGREE_EVERY and not trainer.is_last_batch:
+            return
+        if trainer.strategy.reduce_boolean_decision(self.request.reason is not None, all=False):
+            self.request.reason = self.request.reason or PreemptedError
+            stop_after_this_step(trainer)
 
 
 def ranks_of(trainer: Trainer) -> list[Any]:

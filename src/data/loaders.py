@@ -47,7 +47,7 @@ class TensorSplit:
         """Gather rows; see `Split.select`."""
         rows = indices if self.positions is None else self.positions[indices]
         rows = rows.to(self.images.device)
-        return self.images[rows], self.targets[rows]
+        return self.images.index_select(0, rows), self.targets.index_select(0, rows)
 
     def to(self, device: torch.device) -> "TensorSplit":
         """The same split on another device."""

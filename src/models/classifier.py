@@ -66,6 +66,17 @@ class Classifier(LightningModule):
         self._optimizer = optimizer
         self._scheduler = scheduler
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As in every module, but for the note that Lightning makes of each hook it calls.
+
+        Fifty of those a step through torch's `Module.__setattr__`, which looks for parameters and buffers, are a tenth
+        of a small net's step.
+        """
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def forward(self, images: Tensor) -> Tensor:
         """Map images ``(B, C, H, W)`` to logits ``(B, num_classes)``."""
         logits: Tensor = self.net(images)
@@ -77,7 +88,7 @@ class Classifier(LightningModule):
         logits = self.net(images)
         loss: Tensor = self.loss(logits, targets)
         self.train_metrics.update(loss.detach(), logits.detach(), targets)
-        return loss * self._share_of_global_batch(len(targets), batch_idx)
+        return loss if self.trainer.world_size == 1 else loss * self._share_of_global_batch(len(targets), batch_idx)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means; once an epoch, because every call of `log` costs a third of a step."""
@@ -153,8 +164,6 @@ class Classifier(LightningModule):
 
         1 for every batch but the last, which may not divide by the number of ranks.
         """
-        if self._trainer is None or self.trainer.world_size == 1:
-            return 1.0
         loader = self.trainer.train_dataloader
         assert loader is not None, "training has begun"
         of_all_ranks: int = loader.sampler.global_batch_size(batch_idx)

@@ -27,7 +27,7 @@ from src.validate import problems
 
 log = logging.getLogger(__name__)
 
-SAMPLERS = ("tpe", "random", "grid", "gp", "nsgaii")
+SAMPLERS = ("tpe", "random", "grid", "nsgaii")
 PRUNERS = ("median", "hyperband", "none")
 _OVERRIDES = "overrides"  # user attribute of a trial: the command line of its job
 
@@ -67,7 +67,7 @@ class SearchSettings:
             for name, rule in rules.items()
             if not rule.holds(getattr(self, name))
         ]
-        if len(self.objectives) > 1 and self.sampler in ("grid", "gp"):
+        if len(self.objectives) > 1 and self.sampler == "grid":
             wrong.append(f"hydra.sweeper.sampler={self.sampler} has one objective; choose nsgaii, tpe or random")
         if wrong:
             raise ConfigError("\n".join(wrong))
@@ -284,8 +284,6 @@ def _sampler(search: SearchSettings, space: Any) -> optuna.samplers.BaseSampler:
             return optuna.samplers.RandomSampler(seed=search.seed)
         case "grid":
             return optuna.samplers.GridSampler(space.grid(), seed=search.seed)
-        case "gp":
-            return optuna.samplers.GPSampler(seed=search.seed)
         case "nsgaii":
             return optuna.samplers.NSGAIISampler(seed=search.seed)
         case _:
