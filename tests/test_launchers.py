@@ -7,13 +7,13 @@ import pytest
 
 from tests.conftest import Command, report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_a_sweep_runs_with_another_launcher(
     command: Command, tiny_arguments: list[str], tmp_path: Path, launcher: str
 ) -> None:
-
-pytestmark = pytest.mark.slow
     if importlib.util.find_spec(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher") is None:
         pytest.skip(f"hydra-{launcher.partition('_')[0]}-launcher is an extra")
     done = command("train", "-m", *tiny_arguments, f"hydra/launcher={launcher}", "seed=1,2", "sweep.name=s")

@@ -11,6 +11,12 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
+_GROUPS = ("model", "optimizer", "scheduler", "loss")
+_KEYS = (
+    *("seed", "compile", "decay_norm_and_bias", "data.batch_size", "data.augment", "data.val_size"),
+    *("trainer.max_epochs", "trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip_val"),
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -35,8 +41,20 @@ def log_hparams(trainer: Trainer, config: Mapping[str, Any], metrics: Mapping[st
     """Fill the HParams page: the settings of the run and its final metrics, once they are known."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
-            logger.log_hyperparams(flatten(config), dict(metrics), step=trainer.global_step)
+            logger.log_hyperparams(hparams(config), dict(metrics), step=trainer.global_step)
             logger.save()
+
+
+def hparams(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """The settings that people compare: all of the net, optimizer, schedule and loss, and a few others."""
+    chosen: dict[str, bool | int | float | str] = {}
+    for name, value in flatten(config).items():
+        group, _, key = name.partition(".")
+        if group in _GROUPS and key == "_target_":
+            chosen[group] = str(value).rpartition(".")[2]
+        elif name in _KEYS or (group in _GROUPS and not key.startswith("_")):
+            chosen[name] = value
+    return chosen
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
