@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from tests.conftest import Train, report
+from tests.conftest import Command, Train, report
 
 
 def events(directory: Path) -> EventAccumulator:
@@ -34,14 +35,16 @@ def test_hparams_show_the_real_final_metrics(train_tiny: Train) -> None:
     assert settings["model"].string_value == "SimpleNN"
     metrics = report(directory)["metrics"]
     for name in ("val/acc", "test/acc"):
-        assert abs(found.Scalars(name)[-1].value - metrics[name]) < 1e-6
-    assert all(event.value >= 0 for name in ("val/acc", "test/acc") for event in found.Scalars(name))
+        assert [event.value for event in found.Scalars(f"final/{name}")] == [pytest.approx(metrics[name])]
+    assert len(found.Scalars("val/acc")) == 2
 
 
-def test_a_resumed_run_has_no_gaps_and_no_doubled_points(train_tiny: Train) -> None:
+def test_a_resumed_run_has_no_gaps_and_no_doubled_points(train_tiny: Train, command: Command) -> None:
     whole = events(train_tiny("trainer.max_epochs=4"))
     part = train_tiny("trainer.max_epochs=2", "test=false")
-    train_tiny("trainer.max_epochs=4", f"resume={part}", directory=part)
+    # In a process of its own: TensorBoard reads files by name, and within one process the tenth sorts before the ninth.
+    resumed_run = command("train", f"resume={part}", "trainer.max_epochs=4")
+    assert resumed_run.returncode == 0, resumed_run.stderr
     resumed = events(part)
     for name in ("train/loss_step", "train/loss", "lr"):
         points = [(event.step, event.value) for event in resumed.Scalars(name)]

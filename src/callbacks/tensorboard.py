@@ -41,7 +41,9 @@ def log_hparams(trainer: Trainer, config: Mapping[str, Any], metrics: Mapping[st
     """Fill the HParams page: the settings of the run and its final metrics, once they are known."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
-            logger.log_hyperparams(hparams(config), dict(metrics), step=trainer.global_step)
+            # Under names of their own: as val/acc and so on they would add a point to the curves.
+            final = {f"final/{name}": value for name, value in metrics.items()}
+            logger.log_hyperparams(hparams(config), final, step=trainer.global_step)
             logger.save()
 
 
