@@ -15,7 +15,7 @@ from yaml import YAMLError
 
 from src.errors import ConfigError, RunError
 from src.overrides import explain
-from src.ranks import shared_arguments
+from src.ranks import requeued_directory, shared_arguments
 from src.record import CONFIG, read_report
 from src.validate import problems
 
@@ -105,6 +105,9 @@ def with_resume(arguments: Sequence[str]) -> list[str]:
         ConfigError: If the directory is not that of a run.
     """
     given = [argument for argument in arguments if argument.startswith("resume=")]
+    if not given and (requeued := requeued_directory(arguments)) is not None:
+        given = [f"resume={requeued}"]
+        arguments = given  # the saved config has the rest
     value = given[-1].removeprefix("resume=") if given else "null"
     rewritten = any(argument.startswith("--config-path=") for argument in arguments)  # as in the ranks of a DDP run
     if value == "null" or rewritten:

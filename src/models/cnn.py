@@ -10,9 +10,9 @@ from src.models.layers import (
     InitName,
     NormName,
     activation_layer,
-    dropout_layers,
     initialise,
     norm_layer,
+    pooled_head,
 )
 
 
@@ -58,9 +58,7 @@ class CNN(nn.Module):
                 layers += [norm_layer(norm, width, dims=2), activation_layer(activation)]
                 channels = width
         self.features = nn.Sequential(*layers)
-        self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), *dropout_layers(dropout), nn.Linear(channels, num_classes)
-        )
+        self.head = pooled_head(channels, num_classes, dropout)
         initialise(self, init)
         self.to(memory_format=torch.channels_last)  # a third faster on CPUs, and what tensor cores want
 

@@ -100,6 +100,13 @@ def dropout_layers(probability: float) -> Sequence[nn.Module]:
     return [nn.Dropout(probability)] if probability > 0 else []
 
 
+def pooled_head(channels: int, num_classes: int, dropout: float) -> nn.Sequential:
+    """From feature maps ``(B, channels, H, W)`` of any size to logits ``(B, num_classes)``: mean, dropout, linear."""
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), *dropout_layers(dropout), nn.Linear(channels, num_classes)
+    )
+
+
 def initialise(net: nn.Module, init: InitName) -> None:
     """Draw the weights of linear and convolution layers anew and zero their biases; ``default`` is torch's own."""
     if init == "default":
