@@ -211,7 +211,7 @@ def _skip_idle_hooks(trainer: Trainer) -> None:
     """
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         for hook in _PER_STEP_HOOKS:
-            if getattr(type(callback), hook) is getattr(Callback, hook):
+            if getattr(getattr(callback, hook), "__func__", None) is getattr(Callback, hook):
                 setattr(callback, hook, None)
 
 
