@@ -277,6 +277,11 @@ def _machine_problems(cfg: DictConfig) -> Iterator[str]:
             f"trainer.precision={trainer.precision}: half precision alone trains to NaN on a CPU; "
             "choose trainer.precision=bf16-mixed or 32"
         )
+    if any(word in str(strategy) for word in ("spawn", "fork", "notebook")):
+        yield (
+            f"trainer.strategy={strategy}: its first rank is a child process, and the run directory is written by the "
+            "first rank; choose trainer.strategy=ddp, which does the same in processes of their own"
+        )
     if str(strategy).startswith("deepspeed") and importlib.util.find_spec("deepspeed") is None:
         yield (
             f"trainer.strategy={strategy}: needs the package deepspeed, which is not installed; "

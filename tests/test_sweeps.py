@@ -240,3 +240,15 @@ def test_json_reports_stay_valid_in_every_directory(sweep: Any, tmp_path: Path) 
     finish(sweep("model=misbehaving", "model.how=os_exit,kill,segfault"))
     for path in (tmp_path / "outputs/sweeps/s").glob("[0-9]*/report.json"):
         json.loads(path.read_text())
+
+
+@pytest.mark.slow
+def test_two_terminals_share_one_search(sweep: Any, tmp_path: Path) -> None:
+    arguments = ("sweep=optuna", "hydra.sweeper.n_trials=6", "hydra.launcher.slots=1", "hydra.sweeper.pruner=none")
+    processes = [sweep(*arguments, multirun=False, epochs=3) for _ in range(2)]
+    ends = [finish(process) for process in processes]
+    assert [code for code, _ in ends] == [0, 0], ends
+    found = jobs(tmp_path)
+    assert [name[:3] for name in found] == ["000", "001", "002", "003", "004", "005"]
+    assert len({each["pid"] for each in found.values()}) == 6
+    assert [each["status"] for each in found.values()] == ["completed"] * 6

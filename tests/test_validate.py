@@ -352,3 +352,9 @@ def test_python_objects_in_yaml_are_refused_and_never_made(command: Command, tmp
 @pytest.mark.parametrize("overrides", ["", "trainer=cpu", "data=tiny", "name=x tags=[a] objective=test/acc"])
 def test_the_shipped_defaults_have_no_problem(compose_config: Compose, overrides: str) -> None:
     assert found_in(compose_config, *overrides.split()) == []
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
+def test_a_strategy_whose_first_rank_is_a_child_is_refused(compose_config: Compose, strategy: str) -> None:
+    (found,) = problems_with_libraries(compose_config("trainer=ddp_cpu", f"trainer.strategy={strategy}"))
+    assert "choose trainer.strategy=ddp" in found

@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C: finish the step, save, and end with a status that says so."""
 
 import signal
+import subprocess
 import sys
 import threading
 from types import FrameType
@@ -126,6 +127,7 @@ class StopTogether(Callback):
             stop_after_this_step(trainer)
 
 
-def ranks_of(trainer: Trainer) -> list[Any]:
+def ranks_of(trainer: Trainer) -> list[subprocess.Popen[bytes]]:
     """The processes of the ranks that this process has started."""
-    return list(getattr(trainer.strategy.launcher, "procs", []))
+    started = getattr(trainer.strategy.launcher, "procs", [])
+    return [process for process in started if isinstance(process, subprocess.Popen)]
