@@ -161,7 +161,7 @@ def read_report(directory: Path) -> dict[str, Any]:
     """
     path = directory / REPORT
     try:
-        report = json.loads(path.read_text())
+        report = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = ", ".join(sorted(entry.name for entry in directory.iterdir())) if directory.is_dir() else "no directory"
         raise ConfigError(f"{directory} is not a run directory: it has no {REPORT} ({known or 'empty'})") from None
@@ -189,7 +189,7 @@ def settle_report(directory: Path, status: str, message: str) -> dict[str, Any]:
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
     """The rows of `metrics.csv`, numbers as written; none where there is no file."""
     try:
-        with (directory / METRICS).open(newline="") as file:
+        with (directory / METRICS).open(newline="", encoding="utf-8") as file:
             return [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdigit()]
     except (OSError, ValueError, csv.Error):  # not there, or not text
         return []
@@ -239,7 +239,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace a file's content: a reader, or a process killed in between, sees the old or the new text whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

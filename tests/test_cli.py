@@ -304,3 +304,17 @@ def test_a_plan_is_made_and_nothing_is_done(command: Command, tiny_arguments: li
     assert wrong.returncode == 2
     assert "model.norm='bach'" in wrong.stderr
     assert not (tmp_path / "cwd" / "outputs").exists()
+
+
+def test_a_run_and_its_report_are_readable_in_a_locale_without_unicode(
+    command: Command, tiny_arguments: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "POSIX"}
+    done = command("train", *tiny_arguments, "trainer.max_epochs=1", f"hydra.run.dir={run}", **plain)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert "test accuracy" in done.stdout
+    compared = command("report", str(run), **plain)
+    assert compared.returncode == 0, compared.stderr
+    assert "95 % ±" in (run / "report.html").read_text(encoding="utf-8")

@@ -128,7 +128,7 @@ class ImageFolder(ImageDataset):
 
     def _recorded(self, cache: Path) -> dict[str, Any]:
         try:
-            recorded = json.loads((cache / "split.json").read_text())
+            recorded = json.loads((cache / "split.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return recorded if isinstance(recorded, dict) else {}
