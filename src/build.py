@@ -1,6 +1,5 @@
 """From a config to objects: the only place that instantiates."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,14 +34,11 @@ from src.models.classifier import (
 )
 from src.record import RunRecord
 
-log = logging.getLogger(__name__)
-
 # Optimizers that torch implements as one kernel over all parameters, by device type.
 _FUSED = {
     "cpu": (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad),
     "cuda": (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD),
 }
-
 
 _PER_STEP_HOOKS = (
     "on_train_batch_start",
@@ -61,7 +57,7 @@ class Run:
     data: ImageDataModule
     model: Classifier
     trainer: Trainer
-    recorder: EpochRecorder | None
+    recorder: EpochRecorder
 
 
 def build(cfg: DictConfig, record: RunRecord, stop: StopRequest, *, purge_step: int | None = None) -> Run:

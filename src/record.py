@@ -28,7 +28,11 @@ REPORT = "report.json"
 CONFIG = "config.yaml"
 METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
-TENSORBOARD = "tensorboard"
+
+# How a run can end, by what it means for a sweep.
+SUCCEEDED = ("completed", "pruned")
+FAILED = ("failed", "diverged", "oom")
+STOPPED = ("preempted", "interrupted")  # to be gone on with
 
 _PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "tensorboard", "numpy")
 # What may differ between two runs of the same experiment.

@@ -20,9 +20,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from src.data import augment
-from src.data.datamodule import ImageDataModule, available_cpus
+from src.data.datamodule import ImageDataModule
 from src.data.dataset import ImageDataset
 from src.overrides import nearest
+from src.sweeps.slots import available_cpus
 
 # Given by `build`, never by a config.
 _BUILT = {

@@ -103,7 +103,6 @@ def _fit(run: "Run", record: RunRecord, checkpoint: Path | None) -> None:
     record.report["timing"]["startup_s"] = round(process_age_s(), 3)
     began = process_age_s()
     run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint)
-    assert run.recorder is not None
     fit_s = process_age_s() - began
     timing = {name: round(seconds, 3) for name, seconds in run.recorder.timing.items()}
     speed = round(run.recorder.images_seen / max(run.recorder.timing["train_s"], 1e-9), 1)

@@ -84,7 +84,7 @@ class EpochRecorder(Checkpoint):
         fresh = ("train/", "val/") if self._validated else ("train/",)
         metrics = {name: value for name, value in pl_module.epoch_metrics.items() if name.startswith(fresh)}
         self.latest = metrics
-        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics, "lr": _learning_rate(trainer)}
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics, "lr": learning_rate(trainer)}
         self.record.add_epoch({**row, "seconds": round(epoch_s, 3)})
         _show(trainer, row, epoch_s)
         for name in ("train/loss", "val/loss"):
@@ -162,7 +162,8 @@ def require_finite_weights(pl_module: LightningModule, trainer: Trainer) -> None
             raise DivergedError(f"{name} became NaN or infinite in epoch {trainer.current_epoch}. {ADVICE}")
 
 
-def _learning_rate(trainer: Trainer) -> float:
+def learning_rate(trainer: Trainer) -> float:
+    """Of the optimizer's first group, now."""
     rate = trainer.optimizers[0].param_groups[0]["lr"]
     return float(rate.item() if isinstance(rate, Tensor) else rate)
 

@@ -5,7 +5,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from src.callbacks.recorder import ADVICE
+from src.callbacks.recorder import ADVICE, learning_rate
 from src.errors import DivergedError
 from src.models.classifier import Classifier
 
@@ -33,8 +33,7 @@ class StepLog(Callback):
             raise DivergedError(
                 f"the training loss became NaN or infinite by step {step} (epoch {trainer.current_epoch}). {ADVICE}"
             )
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
         loss = trainer.strategy.reduce(outputs["loss"].detach(), reduce_op="mean")  # over ranks
-        metrics = {"train/loss_step": float(loss), "lr": float(rate)}
+        metrics = {"train/loss_step": float(loss), "lr": learning_rate(trainer)}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=step - 1)

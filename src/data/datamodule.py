@@ -1,6 +1,5 @@
 """The one LightningDataModule: official splits, a validation set carved from train, either loader."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -173,8 +172,3 @@ def _fits(split: TensorSplit, device: torch.device) -> bool:
     """Whether the images take at most a quarter of the device's free memory."""
     free, _ = torch.cuda.mem_get_info(device)
     return split.images.numel() * 4 <= free
-
-
-def available_cpus() -> int:
-    """Number of processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

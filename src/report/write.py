@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.record import write_atomically
+from src.record import SUCCEEDED, write_atomically
 from src.report.collect import SEED, Run, collect, maximises
 from src.report.stats import Group, comparison, group, rounded
 
@@ -119,7 +119,7 @@ def _markdown(runs: Sequence[Run], groups: Sequence[Group]) -> str:
         lines += ["", f"Best run: `{runs[0].directory}`"]
     if len(groups) > 1:
         lines += ["", comparison(groups[0], groups[1])]
-    if bad := [run for run in runs if run.status not in ("completed", "pruned")]:
+    if bad := [run for run in runs if run.status not in SUCCEEDED]:
         lines += ["", "## Not completed", ""]
         lines += [f"- {run.status}: `{run.directory}` {_error(run)}" for run in bad]
     return "\n".join(lines) + "\n"

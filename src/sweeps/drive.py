@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
 from src.errors import ConfigError, InterruptedRunError, PreemptedError, RunError
+from src.record import SUCCEEDED
 from src.sweeps.display import Display, best_job
 from src.sweeps.jobs import Job, Planner, arguments_of, command_flags, prepare_directory
 from src.sweeps.pool import Pool
@@ -106,7 +107,7 @@ def drive(
                 for job in pool.wait(timeout=1.0):
                     display.ended(job)
                     ended(job)
-                    if job.status not in ("completed", "pruned") and settings.on_failure == "stop":
+                    if job.status not in SUCCEEDED and settings.on_failure == "stop":
                         raise StopSweepError(f"{job.directory.name} ended as {job.status}")
                 display.refresh()
         except (_SignalledError, StopSweepError) as stopped:
@@ -161,7 +162,7 @@ def summarise(jobs: list[Job], settings: Settings) -> None:
         log.info("best run     %s  (%.4f)", best.directory, best.objective)
     log.info("summary      %s", directory / "report.html")
     log.info("TensorBoard  tensorboard --logdir %s", directory)
-    bad = [job for job in jobs if job.status not in ("completed", "pruned")]
+    bad = [job for job in jobs if job.status not in SUCCEEDED]
     if bad:
         lines = [f"  {job.status}: {job.directory}" for job in bad[:20]]
         more = [f"  and {len(bad) - 20} more"] if len(bad) > 20 else []

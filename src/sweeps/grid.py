@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
+from src.record import SUCCEEDED
 from src.sweeps.display import Display
 from src.sweeps.drive import Settings, StopSweepError, drive, only_one
 from src.sweeps.jobs import Job, Planner, plan_jobs
@@ -53,7 +54,7 @@ def _plan_line(jobs: Sequence[Job], settings: Settings) -> str:
     counts = {plan: sum(job.plan == plan for job in jobs) for plan in ("run", "resume", "skip")}
     words = {"run": "to run", "resume": "to continue", "skip": "finished before"}
     parts = [f"{number} {words[plan]}" for plan, number in counts.items() if number] or ["no jobs"]
-    failed = sum(job.plan == "skip" and job.status not in ("completed", "pruned") for job in jobs)
+    failed = sum(job.plan == "skip" and job.status not in SUCCEEDED for job in jobs)
     hint = f" ({failed} of them failed: sweep.rerun=failed tries them again)" if failed else ""
     slots = f"{len(settings.slots)} at a time, {settings.slots[0].threads} thread(s) each"
     return f"{len(jobs)} jobs in {settings.directory}: {', '.join(parts)}{hint}; {slots}"

@@ -3,7 +3,7 @@
 import itertools
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import ConfigError
-from src.record import CHECKPOINTS, REPORT, config_hash, plain, read_report
+from src.record import CHECKPOINTS, FAILED, REPORT, SUCCEEDED, config_hash, plain, read_report
 from src.validate import problems
 
 # Overrides of a sweep's command that its jobs must not see: what made it a sweep, and where it lies.
@@ -123,7 +123,8 @@ def plan_jobs(
         shown = [override for override in overrides if _key(override) in varying]
         job = Job(number, list(overrides), shown, sweep_dir / job_name(number, shown), config_hash(plain(cfg)))
         if job.hash in known:
-            _adopt(job, known[job.hash], rerun)
+            job.directory, report = known[job.hash]
+            adopt(job, report, rerun)
         jobs.append(job)
     if wrong:
         raise ConfigError("\n".join(wrong))
@@ -195,17 +196,15 @@ def arguments_of(job: Job, planner: Planner, flags: Sequence[str]) -> list[str]:
     return [*flags, *planner.hydra_overrides, *job.overrides, f"hydra.run.dir='{directory}'", "hydra.mode=RUN"]
 
 
-def _adopt(job: Job, known: tuple[Path, dict[str, Any]], rerun: str | None) -> None:
-    """Decide about a job that has run before."""
-    directory, report = known
+def adopt(job: Job, report: Mapping[str, Any], rerun: str | None = None) -> None:
+    """Decide about a job that has run before: skip what has ended, go on from a checkpoint, else begin anew."""
     status = report["status"]
-    job.directory = directory
-    if rerun == "all" or (rerun == "failed" and status in ("failed", "diverged", "oom")):
+    if rerun == "all" or (rerun == "failed" and status in FAILED):
         return
-    if status in ("completed", "pruned", "failed", "diverged", "oom"):
+    if status in (*SUCCEEDED, *FAILED):
         job.plan, job.status, job.objective = "skip", status, report.get("objective")
         job.error = (report.get("error") or {}).get("message")
-    elif any((directory / CHECKPOINTS).glob("*.ckpt")):
+    elif any((job.directory / CHECKPOINTS).glob("*.ckpt")):
         job.plan = "resume"
 
 

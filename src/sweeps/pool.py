@@ -12,14 +12,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from src.errors import ConfigError
-from src.record import read_report, settle_report
+from src.record import FAILED, STOPPED, SUCCEEDED, read_report, settle_report
 from src.sweeps.entry import start as start_job
 from src.sweeps.jobs import Job
 from src.sweeps.slots import Slot
 
 _MODULE = "src.train"
 _GRACE_S = 30.0  # between asking a job to stop and killing it
-_FINAL = ("completed", "failed", "diverged", "preempted", "interrupted", "pruned", "oom")
 
 
 @dataclass
@@ -135,7 +134,7 @@ def _settle(entry: _Running) -> None:
         report = {"status": "died"}
     if entry.timed_out:
         report = settle_report(job.directory, "failed", "stopped after sweep.job_timeout")
-    elif report["status"] not in _FINAL:
+    elif report["status"] not in (*SUCCEEDED, *FAILED, *STOPPED):
         report = settle_report(job.directory, "failed", _described(code))
     elif code != 0 and report["status"] == "completed":
         report = settle_report(job.directory, "failed", f"{_described(code)} after it had completed")

@@ -17,12 +17,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from src.errors import ConfigError
-from src.record import CHECKPOINTS, read_report
+from src.record import STOPPED, read_report
 from src.report.search import STORAGE
 from src.rules import choice, whole
 from src.sweeps.display import Display
 from src.sweeps.drive import Settings, StopSweepError, drive, maximises
-from src.sweeps.jobs import Job, Planner, job_name
+from src.sweeps.jobs import Job, Planner, adopt, job_name
 from src.validate import problems
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ class _Supply:
 
     def tell(self, job: Job) -> None:
         """Tell the study how a job ended; one that was interrupted stays open, to be gone on with."""
-        if job.status in ("interrupted", "preempted"):
+        if job.status in STOPPED:
             self._unlock(job.number)
             return
         values = self._values(job)
@@ -202,12 +202,10 @@ class _Supply:
             report = read_report(job.directory)
         except ConfigError:
             return job
-        if report["status"] in ("completed", "pruned", "failed", "diverged", "oom"):
-            job.status, job.objective, job.plan = report["status"], report.get("objective"), "skip"
+        adopt(job, report)
+        if job.plan == "skip":
             self.tell(job)
             return None
-        if any((job.directory / CHECKPOINTS).glob("*.ckpt")):
-            job.plan = "resume"
         return job
 
     def _environment(self, number: int) -> dict[str, str]:

@@ -47,7 +47,7 @@ def share_out(trainer: Mapping[str, Any], wanted: int | str, jobs_per_gpu: int =
     per_job = devices if type(devices) is int and devices > 0 else 1
     if isinstance(devices, Sequence) and not isinstance(devices, str):
         per_job = max(1, len(devices))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cpus()
     gpus = visible_gpus() if trainer.get("accelerator") in ("auto", "gpu", "cuda") else []
     if gpus:
         groups = [gpus[start : start + per_job] for start in range(0, len(gpus) - per_job + 1, per_job)] or [gpus]
@@ -57,6 +57,11 @@ def share_out(trainer: Mapping[str, Any], wanted: int | str, jobs_per_gpu: int =
         return [Slot(threads, shares[index % len(shares)]) for index in range(count)]
     count = max(1, cores // per_job) if wanted == "auto" else int(wanted)
     return [Slot(max(1, cores // (count * per_job))) for _ in range(count)]
+
+
+def available_cpus() -> int:
+    """Number of processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:
