@@ -13,6 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -156,6 +157,8 @@ def build_trainer(
     root = {"default_root_dir": str(directory)} if cfg.trainer.default_root_dir is None else {}
     given = {**root, "callbacks": callbacks, "logger": loggers, "plugins": plugins, **changes}
     trainer: Trainer = _make("trainer", cfg.trainer)(**given)
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        trainer.strategy._launcher = None  # the ranks are there already: see `started_ranks`
     return trainer
 
 

@@ -3,13 +3,11 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from subprocess import Popen
 
 _POLL_S = 0.5
-_GRACE_S = 5.0  # for a rank that is about to write down the true reason itself
 
 
 def process_rank(environment: Mapping[str, str] = os.environ) -> int:
@@ -80,35 +78,3 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
-
-
-def watch_ranks(processes: Sequence["Popen[bytes]"], on_failure: Callable[[str], None]) -> None:
-    """End this process soon after another rank has failed: it would wait for that rank for ever.
-
-    Args:
-        processes: The ranks that this process has started.
-        on_failure: Called with what happened, unless this process ends by itself in the meantime.
-    """
-
-    def watch() -> None:
-        while True:
-            time.sleep(_POLL_S)
-            codes = [process.poll() for process in processes]
-            if all(code == 0 for code in codes):
-                return
-            failed = [rank for rank, code in enumerate(codes, start=1) if code not in (None, 0)]
-            if failed:
-                time.sleep(_GRACE_S / 2)
-                on_failure(f"rank {failed[0]} ended with code {codes[failed[0] - 1]}")
-                kill_ranks(processes)
-                os._exit(1)
-
-    if processes:
-        threading.Thread(target=watch, name="watch-ranks", daemon=True).start()
-
-
-def kill_ranks(processes: Sequence["Popen[bytes]"]) -> None:
-    """End the ranks that this process has started, at once."""
-    for process in processes:
-        if process.poll() is None:
-            process.kill()

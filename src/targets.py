@@ -278,16 +278,13 @@ def _machine_problems(cfg: DictConfig) -> Iterator[str]:
             f"trainer.precision={trainer.precision}: half precision alone trains to NaN on a CPU; "
             "choose trainer.precision=bf16-mixed or 32"
         )
-    if any(word in str(strategy) for word in ("spawn", "fork", "notebook")):
-        yield (
-            f"trainer.strategy={strategy}: its first rank is a child process, and the run directory is written by the "
-            "first rank; choose trainer.strategy=ddp, which does the same in processes of their own"
-        )
     if str(strategy).startswith("deepspeed") and importlib.util.find_spec("deepspeed") is None:
         yield (
             f"trainer.strategy={strategy}: needs the package deepspeed, which is not installed; "
             "choose trainer.strategy=fsdp"
         )
+    if str(strategy).startswith("fsdp") and not on_gpu:
+        yield f"trainer.strategy={strategy}: needs GPUs; choose trainer=ddp_cpu for several processes on a CPU"
     processes = devices if type(devices) is int else 1
     if trainer.sync_batchnorm and not on_gpu and processes * trainer.num_nodes > 1:
         yield "trainer.sync_batchnorm=true: torch can synchronise it on GPUs alone; choose model.norm=layer"

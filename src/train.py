@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli import CONF, Ended, end_with_exit_code, without_resume
-from src.errors import ConfigError, as_run_error
+from src.errors import ConfigError, RunError, as_run_error
+from src.launch import Ranks, started_ranks
 from src.record import RunRecord, plain, process_age_s, status_of
 from src.validate import problems
 
@@ -56,44 +58,54 @@ def train(cfg: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> fl
     assert isinstance(values, DictConfig)
     cfg = values  # from here on, values alone
     from src.build import build
-    from src.callbacks.stop import StopRequest
     from src.prepare import resume_point, settle_process
     from src.targets import problems_with_libraries
 
     if wrong := problems_with_libraries(cfg):
         raise ConfigError("\n".join(wrong))
     settle_process(cfg)
-    start = resume_point(cfg, directory)
-    record = RunRecord.start(directory, cfg, overrides, resume=start is not None)
-    stop = StopRequest()
-    stop.install()
-    with recorded(record, stop, cfg):
-        run = build(cfg, record, stop, purge_step=start.step if start else None)
-        if start is None or not start.trained:
-            _fit(run, record, start.checkpoint if start else None)
-        if cfg.test:
-            _test(run, record)
-        _finish(run, record, cfg)
+    with started_ranks(cfg, directory) as ranks:
+        start = resume_point(cfg, directory)
+        record = RunRecord.start(directory, cfg, overrides, resume=start is not None)
+        with recorded(record, cfg, ranks) as stop:
+            run = build(cfg, record, stop, purge_step=start.step if start else None)
+            if start is None or not start.trained:
+                _fit(run, record, start.checkpoint if start else None)
+            if cfg.test:
+                _test(run, record)
+            _finish(run, record, cfg)
     objective = record.report["objective"]
     return None if objective is None else float(objective)
 
 
 @contextmanager
-def recorded(record: RunRecord, stop: "StopRequest", cfg: DictConfig) -> Iterator[None]:
-    """Write down how the block ended, whatever happens in it.
+def recorded(record: RunRecord, cfg: DictConfig, ranks: Ranks) -> Iterator["StopRequest"]:
+    """Write down how the block ended, whatever happens in it; gives it what a signal sets.
 
     Raises:
         RunError: In place of what the block raised, where the cause is known.
     """
+    from src.callbacks.stop import StopRequest
+
+    stop = StopRequest()
+    stop.install()
+    ranks.watch(partial(_give_up, record))
     try:
-        yield
+        yield stop
     except BaseException as raised:
-        error = stop.error() if stop.reason is not None else as_run_error(raised, batch_size=cfg.data.batch_size)
+        cause = ranks.cause(raised)
+        error = stop.error() if stop.reason is not None else as_run_error(cause, batch_size=cfg.data.batch_size)
         record.finish(status_of(error), error)
         log.debug("The run ended early", exc_info=raised)  # the file gets the traceback, the terminal a line
         raise error from raised
     finally:
         stop.uninstall()
+
+
+def _give_up(record: RunRecord, error: RunError) -> None:
+    if record.report["status"] == "running":
+        record.finish(status_of(error), error)
+        print(error, file=sys.stderr, flush=True)
 
 
 def _fit(run: "Run", record: RunRecord, checkpoint: Path | None) -> None:

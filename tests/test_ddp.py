@@ -67,7 +67,7 @@ def test_two_ranks_train_as_one_process_with_the_same_global_batch(
     effective = {key: found["effective"][key] for key in ("world_size", "batch_size_per_device", "global_batch_size")}
     assert effective == {"world_size": 2, "batch_size_per_device": 16, "global_batch_size": 32}
     assert double.stdout.count("epoch 1/2") == 1
-    assert (two / "train_ddp_process_1.log").exists()
+    assert (two / "train_rank_1.log").exists()
 
 
 @pytest.mark.gpu
@@ -85,6 +85,20 @@ def test_batch_normalisation_is_synchronised_over_gpus(
         assert first == pytest.approx(second, rel=1e-3)
 
 
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook", "ddp_find_unused_parameters_true"])
+def test_however_the_ranks_are_started_the_run_is_the_same(
+    command: Command, tiny_arguments: list[str], tmp_path: Path, strategy: str
+) -> None:
+    run = tmp_path / "run"
+    done = command("train", *tiny_arguments, *DDP, f"trainer.strategy={strategy}", f"hydra.run.dir={run}")
+    assert done.returncode == 0, done.stderr
+    found = report(run)
+    assert found["status"] == "completed"
+    assert found["effective"]["world_size"] == 2
+    assert found["metrics"]["test/acc"] > 0.9
+    assert {path.name for path in run.glob("*.log")} == {"train.log", "train_rank_1.log"}
+
+
 @pytest.mark.parametrize("how", ["raise", "kill"])
 def test_a_rank_that_fails_ends_the_job_soon_as_failed(tmp_path: Path, tiny_arguments: list[str], how: str) -> None:
     arguments = [*tiny_arguments, *DDP, "model=misbehaving", f"model.how={how}", "model.rank=1"]
@@ -97,7 +111,8 @@ def test_a_rank_that_fails_ends_the_job_soon_as_failed(tmp_path: Path, tiny_argu
     assert time.monotonic() - began < 60
     found = report(run)
     assert found["status"] == "failed"
-    assert found["error"]["message"]
+    assert found["error"]["message"].startswith("rank 1")
+    assert ("the net is broken" in found["error"]["message"]) == (how == "raise")
 
 
 def test_a_killed_first_rank_takes_the_others_with_it(tmp_path: Path, tiny_arguments: list[str]) -> None:

@@ -1,5 +1,6 @@
 """A wrong config is refused before anything is built, in words that help, and nothing that it names is ever called."""
 
+import importlib.util
 import re
 import sys
 from collections.abc import Iterator
@@ -354,7 +355,19 @@ def test_the_shipped_defaults_have_no_problem(compose_config: Compose, overrides
     assert found_in(compose_config, *overrides.split()) == []
 
 
-@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
-def test_a_strategy_whose_first_rank_is_a_child_is_refused(compose_config: Compose, strategy: str) -> None:
+@pytest.mark.skipif(importlib.util.find_spec("deepspeed") is not None, reason="deepspeed is installed")
+@pytest.mark.parametrize("strategy", ["deepspeed", "deepspeed_stage_3"])
+def test_a_strategy_whose_package_is_not_installed_says_so(compose_config: Compose, strategy: str) -> None:
     (found,) = problems_with_libraries(compose_config("trainer=ddp_cpu", f"trainer.strategy={strategy}"))
-    assert "choose trainer.strategy=ddp" in found
+    assert "needs the package deepspeed" in found
+
+
+@pytest.mark.parametrize("overrides", ["trainer.strategy=fsdp", "trainer.strategy=fsdp_cpu_offload trainer.devices=2"])
+def test_a_strategy_for_gpus_is_refused_on_a_cpu(compose_config: Compose, overrides: str) -> None:
+    (found,) = problems_with_libraries(compose_config("trainer=cpu", *overrides.split()))
+    assert "needs GPUs; choose trainer=ddp_cpu" in found
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook", "ddp_find_unused_parameters_true"])
+def test_every_way_of_starting_ranks_is_accepted(compose_config: Compose, strategy: str) -> None:
+    assert problems_with_libraries(compose_config("trainer=ddp_cpu", f"trainer.strategy={strategy}")) == []

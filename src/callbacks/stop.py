@@ -1,8 +1,6 @@
 """SIGTERM and Ctrl-C: finish the step, save, and end with a status that says so."""
 
 import signal
-import subprocess
-import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -12,8 +10,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from src.callbacks.recorder import EpochRecorder, require_finite_weights
-from src.errors import InterruptedRunError, PreemptedError, RankFailedError, RunError
-from src.ranks import kill_ranks, process_rank, watch_ranks
+from src.errors import InterruptedRunError, PreemptedError, RunError
+from src.ranks import process_rank
 
 _AGREE_EVERY = 8  # steps; agreeing takes a message between the ranks
 _MEANINGS: dict[int, type[RunError]] = {signal.SIGTERM: PreemptedError, signal.SIGINT: InterruptedRunError}
@@ -81,7 +79,6 @@ class StopGracefully(Callback):
         """From here on there is something to save. Lightning has installed its own handlers by now."""
         self.request.trainer = trainer
         self.request.install()
-        watch_ranks(ranks_of(trainer), self._rank_failed)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """All is saved."""
@@ -96,14 +93,6 @@ class StopGracefully(Callback):
             require_finite_weights(pl_module, trainer)
             self.recorder.save_last(trainer)
             self.request.saved_at = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}"
-        if not isinstance(exception, SIGTERMException):  # after that, all ranks are on their way out
-            kill_ranks(ranks_of(trainer))
-
-    def _rank_failed(self, message: str) -> None:
-        record = self.recorder.record
-        if record.report["status"] == "running":
-            record.finish("failed", RankFailedError(message))
-            print(message, file=sys.stderr, flush=True)
 
 
 class StopTogether(Callback):
@@ -125,9 +114,3 @@ class StopTogether(Callback):
         if trainer.strategy.reduce_boolean_decision(self.request.reason is not None, all=False):
             self.request.reason = self.request.reason or PreemptedError
             stop_after_this_step(trainer)
-
-
-def ranks_of(trainer: Trainer) -> list[subprocess.Popen[bytes]]:
-    """The processes of the ranks that this process has started."""
-    started = getattr(trainer.strategy.launcher, "procs", [])
-    return [process for process in started if isinstance(process, subprocess.Popen)]

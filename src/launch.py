@@ -1,0 +1,245 @@
+"""Start the other ranks of a run that trains in several processes of this machine, and watch over them."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.errors import InterruptedRunError, PreemptedError, RankFailedError, RunError
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.5
+_GRACE_S = 2.5  # for this process to find out itself what went wrong, which it knows better
+_STOPPED = (0, PreemptedError.exit_code, InterruptedRunError.exit_code)
+
+
+class Ranks:
+    """The processes of the ranks that this one has started; none where there is one rank, or torchrun started all.
+
+    They are started before anything is built: then they import and build while this one does, and a fork finds no
+    thread of torch's running. Lightning's own launchers start them within `fit`, ``ddp_spawn`` and its like the first
+    rank too, which would leave the run's record and its signals in the wrong process.
+    """
+
+    def __init__(self, processes: Sequence[BaseProcess] = (), errors: "SimpleQueue[RunError] | None" = None) -> None:
+        self.processes = processes
+        self._errors = errors
+        self._ending = False
+
+    def watch(self, on_failure: Callable[[RunError], None]) -> None:
+        """End this process soon after another rank has failed: it would wait for that rank for ever.
+
+        Args:
+            on_failure: Called with what happened, unless this process ends by itself in the meantime.
+        """
+
+        def look() -> None:
+            while not self._ending:
+                time.sleep(_POLL_S)
+                if (error := self._failure()) is not None:
+                    time.sleep(_GRACE_S)
+                    if self._ending:
+                        return
+                    on_failure(error)
+                    self.kill()
+                    os._exit(1)
+
+        if self.processes:
+            threading.Thread(target=look, name="watch-ranks", daemon=True).start()
+
+    def cause(self, error: BaseException) -> BaseException:
+        """What another rank died of, where ``error`` only says that the connection to it is gone."""
+        if not self.processes or isinstance(error, RunError) or not _lost_contact(error):
+            return error
+        self._ending = True
+        patience = time.monotonic() + _GRACE_S
+        while time.monotonic() < patience:
+            if (failure := self._failure()) is not None:
+                return failure
+            time.sleep(_POLL_S / 10)
+        return error
+
+    def _failure(self) -> RunError | None:
+        if self._errors is not None and not self._errors.empty():
+            return self._errors.get()
+        for rank, process in enumerate(self.processes, start=1):
+            if process.exitcode not in (None, *_STOPPED):
+                return RankFailedError(f"rank {rank} ended with code {process.exitcode}")
+        return None
+
+    def end(self, error: BaseException | None) -> None:
+        """Wait for ranks that are about to end as well, do not wait for others."""
+        self._ending = True
+        if error is None or isinstance(error, PreemptedError | InterruptedRunError):
+            patience = time.monotonic() + 4 * _GRACE_S
+            for process in self.processes:
+                process.join(max(0.0, patience - time.monotonic()))
+        self.kill()
+
+    def kill(self) -> None:
+        """End them at once."""
+        for process in self.processes:
+            process.kill()
+            process.join()
+
+
+@contextmanager
+def started_ranks(cfg: DictConfig, directory: Path) -> Iterator[Ranks]:
+    """Within the block, this process is rank 0 of as many as ``trainer.devices`` says; the others train the same.
+
+    Args:
+        cfg: The resolved config.
+        directory: The run directory.
+    """
+    count = _processes_to_be(cfg)
+    if count == 1:
+        yield Ranks()
+        return
+    from lightning.fabric.plugins.environments.lightning import find_free_network_port
+
+    environment = {
+        # Of a run over several machines, these two and NODE_RANK are given.
+        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
+        "MASTER_PORT": os.environ.get("MASTER_PORT") or str(find_free_network_port()),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(_threads(count)),
+    }
+    context = multiprocessing.get_context(start_method(str(cfg.trainer.strategy)))
+    errors: SimpleQueue[RunError] = context.SimpleQueue()
+    processes = [
+        context.Process(  # type: ignore[attr-defined]  # of every context
+            target=_be_rank,
+            args=(rank, environment, OmegaConf.to_container(cfg), str(directory), errors),
+            name=f"rank {rank}",
+        )
+        for rank in range(1, count)
+    ]
+    ranks = Ranks(processes, errors)
+    with _environment(environment | {"LOCAL_RANK": "0"}):
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+        for process in processes:
+            process.start()
+        try:
+            yield ranks
+        except BaseException as error:
+            ranks.end(error)
+            raise
+        else:
+            ranks.end(None)
+        finally:
+            if torch.distributed.is_initialized():  # so that this process can be part of another run
+                torch.distributed.destroy_process_group()
+            torch.set_num_threads(threads)
+
+
+def start_method(strategy: str) -> str:
+    """How multiprocessing starts the ranks: for ``ddp_fork`` and ``ddp_notebook`` as forks of this process."""
+    return "fork" if {"fork", "notebook"} & set(strategy.split("_")) else "spawn"
+
+
+def _processes_to_be(cfg: DictConfig) -> int:
+    """On this machine, this one included; 1 where something else, such as torchrun or SLURM, starts them."""
+    trainer = cfg.trainer
+    if not str(trainer.strategy).startswith(("auto", "ddp", "fsdp", "deepspeed")) or _started_elsewhere():
+        return 1
+    import torch
+    from lightning.pytorch.accelerators import AcceleratorRegistry
+
+    name = str(trainer.accelerator)
+    if name in ("auto", "gpu"):
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    accelerator = AcceleratorRegistry.get(name)
+    devices: Any = OmegaConf.to_container(trainer.devices) if OmegaConf.is_config(trainer.devices) else trainer.devices
+    if devices == "auto":
+        devices = accelerator.auto_device_count()
+    return len(accelerator.get_parallel_devices(accelerator.parse_devices(devices)))
+
+
+def _started_elsewhere() -> bool:
+    from lightning.fabric.plugins.environments.lsf import LSFEnvironment
+    from lightning.fabric.plugins.environments.mpi import MPIEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    # The ones that Lightning looks for.
+    others = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
+    return "LOCAL_RANK" in os.environ or any(each.detect() for each in others)
+
+
+def _threads(count: int) -> int:
+    from src.sweeps.slots import available_cpus
+
+    return max(1, available_cpus() // count)
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _be_rank(
+    rank: int,
+    environment: dict[str, str],
+    values: dict[str, Any],
+    directory: str,
+    errors: "SimpleQueue[RunError]",
+) -> None:
+    """Train as one of several ranks; the process ends with the run's exit code, its error goes to rank 0.
+
+    Raises:
+        SystemExit: Always.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every rank; rank 0 decides for all
+    os.environ.update(environment | {"LOCAL_RANK": str(rank)})
+    _log_to(Path(directory) / f"train_rank_{rank}.log")
+    from src.train import train
+
+    try:
+        train(OmegaConf.create(values), Path(directory))
+    except RunError as error:
+        if error.exit_code not in _STOPPED:
+            errors.put(type(error)(f"rank {rank}: {error}"))
+        raise SystemExit(error.exit_code) from None
+    except BaseException as error:
+        log.exception("rank %d failed", rank)
+        errors.put(RankFailedError(f"rank {rank}: {type(error).__name__}: {error}"))
+        raise SystemExit(1) from None
+    raise SystemExit(0)
+
+
+def _lost_contact(error: BaseException) -> bool:
+    text = str(error).lower()
+    return any(word in text for word in ("gloo", "nccl", "connection", "store", "process group"))
+
+
+def _log_to(path: Path) -> None:
+    """Everything goes to the file, errors to the terminal too."""
+    file = logging.FileHandler(path)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.ERROR)
+    logging.basicConfig(level=logging.INFO, handlers=[file, terminal], force=True)
+    logging.getLogger("src").setLevel(logging.DEBUG)
