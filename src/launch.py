@@ -37,6 +37,7 @@ class Ranks:
         self.processes = processes
         self._errors = errors
         self._ending = False
+        self._failed: RunError | None = None
 
     def watch(self, on_failure: Callable[[RunError], None]) -> None:
         """End this process soon after another rank has failed: it would wait for that rank for ever.
@@ -72,12 +73,14 @@ class Ranks:
         return error
 
     def _failure(self) -> RunError | None:
+        """Of the first rank that has failed; what it said is worth more than its exit code."""
+        codes = [process.exitcode for process in self.processes]
         if self._errors is not None and not self._errors.empty():
-            return self._errors.get()
-        for rank, process in enumerate(self.processes, start=1):
-            if process.exitcode not in (None, *_STOPPED):
-                return RankFailedError(f"rank {rank} ended with code {process.exitcode}")
-        return None
+            self._failed = self._errors.get()
+        for rank, code in enumerate(codes, start=1):
+            if self._failed is None and code not in (None, *_STOPPED):
+                self._failed = RankFailedError(f"rank {rank} ended with code {code}")
+        return self._failed
 
     def end(self, error: BaseException | None) -> None:
         """Wait for ranks that are about to end as well, do not wait for others."""
