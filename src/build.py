@@ -156,7 +156,8 @@ def build_trainer(
     plugins = [SafeCheckpointIO(), *_build_each("trainer.plugins", cfg.trainer.plugins)]
     root = {"default_root_dir": str(directory)} if cfg.trainer.default_root_dir is None else {}
     given = {**root, "callbacks": callbacks, "logger": loggers, "plugins": plugins, **changes}
-    trainer: Trainer = _make("trainer", cfg.trainer)(**given)
+    settings = OmegaConf.masked_copy(cfg.trainer, [key for key in cfg.trainer if key != "plugins"])
+    trainer: Trainer = _make("trainer", settings)(**given)
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         trainer.strategy._launcher = None  # the ranks are there already: see `started_ranks`
     return trainer
@@ -178,15 +179,22 @@ def _requested_and_effective(cfg: DictConfig, trainer: Trainer) -> dict[str, dic
         "devices": trainer.num_devices,
         "num_nodes": trainer.num_nodes,
         "world_size": trainer.world_size,
-        "strategy": getattr(trainer.strategy, "strategy_name", type(trainer.strategy).__name__),
+        "strategy": _strategy_name(trainer),
         "precision": str(trainer.precision),
         "batch_size_per_device": batch_size,
         "global_batch_size": batch_size * trainer.world_size * accumulate,
         "lr": cfg.optimizer.lr * (trainer.world_size if cfg.scale_lr else 1),
+        "matmul_precision": torch.get_float32_matmul_precision(),
         "threads": torch.get_num_threads(),
         "compile": bool(cfg.compile),
     }
     return {"requested": OmegaConf.to_container(OmegaConf.create(requested)), "effective": effective}  # type: ignore[dict-item]
+
+
+def _strategy_name(trainer: Trainer) -> str:
+    """As one would type it; Lightning's DDPStrategy is the one that has no name of its own."""
+    strategy = trainer.strategy
+    return str(getattr(strategy, "strategy_name", type(strategy).__name__.removesuffix("Strategy").lower()))
 
 
 def _build_loggers(nodes: Mapping[str, Any] | None, directory: Path, purge_step: int | None) -> list[Logger]:

@@ -60,6 +60,7 @@ def settle_process(cfg: DictConfig) -> None:
         # On a CUDA build without a GPU every optimizer step asks the driver anew, a quarter of a small net's step:
         # Lightning makes torch ask through NVML, which has to be loaded. With no device visible nothing is asked.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.set_float32_matmul_precision(cfg.matmul_precision)
     seed_everything(cfg.seed, workers=True, verbose=False)
 
 
@@ -126,15 +127,18 @@ def announce(run: Run, record: RunRecord) -> None:
         devices,
         effective["precision"],
     )
-    asked = str(requested["precision"])
-    if asked not in ("None", effective["precision"], effective["precision"].removesuffix("-true")):
-        log.info("precision %s is not to be had on %s: training in %s", asked, devices, effective["precision"])
+    if not _granted(requested["precision"], effective["precision"]):
+        asked, precision = requested["precision"], effective["precision"]
+        log.info("precision %s is not to be had on %s: training in %s", asked, devices, precision)
 
 
 def closing_table(record: RunRecord) -> str:
     """What a person wants to know at the end, and the commands that come next."""
     report = record.report
     metrics, effective, timing = report["metrics"], report["effective"], report["timing"]
+    asked, precision = report["requested"]["precision"], effective["precision"]
+    if not _granted(asked, precision):
+        precision = f"{precision} (asked for {asked})"
     rows: list[tuple[str, Any]] = []
     if "test/acc" in metrics:
         rows += [("test accuracy", f"{metrics['test/acc']:.4f}"), ("test loss", f"{metrics['test/loss']:.4f}")]
@@ -142,13 +146,17 @@ def closing_table(record: RunRecord) -> str:
         rows += [(f"best {best['metric']}", f"{best['value']:.4f} (epoch {best['epoch'] + 1})")]
     rows += [
         ("time", f"{timing['total_s']:.1f} s, of which training {timing['train_s']:.1f} s"),
-        ("device", f"{effective['world_size']} x {effective['accelerator']}, precision {effective['precision']}"),
+        ("device", f"{effective['world_size']} x {effective['accelerator']}, precision {precision}"),
         ("run directory", _shown(record.directory)),
     ]
     width = max(len(label) for label, _ in rows)
     table = "\n".join(f"  {label:<{width}}  {value}" for label, value in rows)
     directory = _shown(record.directory)
     return f"\n{table}\n\nNext:\n  tensorboard --logdir {directory}\n  python -m src.evaluate {directory}\n"
+
+
+def _granted(asked: object, precision: str) -> bool:
+    return str(asked) in ("None", precision, precision.removesuffix("-true"))
 
 
 def _shown(path: Path) -> str:

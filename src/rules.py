@@ -95,6 +95,7 @@ RULES: dict[str, Rule] = {
     "test": choice(True, False),
     "validate": choice(None, "only"),
     "compile": choice(False, True),
+    "matmul_precision": choice("highest", "high", "medium"),
     "scale_lr": choice(False, True),
     "decay_norm_and_bias": choice(True, False),
     "data.root": text(None),

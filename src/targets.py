@@ -177,6 +177,8 @@ def _argument_problems(path: str, node: DictConfig, cls: type[object]) -> list[s
         name = str(key)
         if name in ("_target_", "_partial_", "_convert_", "_recursive_") or (path == "data" and name in built):
             continue
+        if f"{path}.{name}" in _COLLECTIONS:  # its nodes are looked at one by one
+            continue
         if name not in signature.parameters or name in built:
             if takes_any and name not in built:
                 continue

@@ -75,7 +75,7 @@ def _write_graph(logger: TensorBoardLogger, pl_module: LightningModule, in_shape
     net = pl_module.net
     assert isinstance(net, nn.Module), "of a Classifier"
     was_training = net.training
-    images = torch.zeros(1, *in_shape, device=pl_module.device)
+    images = torch.zeros(1, *in_shape, device=pl_module.device, dtype=pl_module.dtype)  # type: ignore[arg-type]
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(), torch.no_grad():
             warnings.simplefilter("ignore")  # the tracer's, and its deprecation: TensorBoard knows no other graph

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+_WIDEST = torch.float32 if torch.backends.mps.is_available() else torch.float64  # Apple's GPUs know no float64
+
 
 class LossAndAccuracy(Metric):
     """Sums over images, so that every image weighs the same: a short last batch, an uneven rank.
@@ -22,7 +24,7 @@ class LossAndAccuracy(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("loss_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("loss_sum", torch.zeros((), dtype=_WIDEST), dist_reduce_fx="sum")
         self.add_state("correct", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -35,10 +37,11 @@ class LossAndAccuracy(Metric):
             targets: ``(B,)`` int64, or ``(B, classes)`` probabilities, of which the largest counts.
         """
         labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
-        self.loss_sum += loss.double() * len(labels)
+        self.loss_sum += loss.to(_WIDEST) * len(labels)
         self.correct += (logits.argmax(dim=1) == labels).sum()
         self.count += len(labels)
 
     def compute(self) -> dict[str, Tensor]:
         """``loss``, ``acc`` (in [0, 1]) and ``count`` (images), over all ranks, float64; NaN where no image was."""
-        return {"loss": self.loss_sum / self.count, "acc": self.correct.double() / self.count, "count": self.count}
+        loss_sum, correct, count = self.loss_sum.cpu().double(), self.correct.cpu().double(), self.count.cpu()
+        return {"loss": loss_sum / count, "acc": correct / count, "count": count}
