@@ -60,7 +60,7 @@ def settle_process(cfg: DictConfig) -> None:
         # On a CUDA build without a GPU every optimizer step asks the driver anew, a quarter of a small net's step:
         # Lightning makes torch ask through NVML, which has to be loaded. With no device visible nothing is asked.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    torch.set_float32_matmul_precision(cfg.matmul_precision)
+    torch.set_float32_matmul_precision(cfg.get("matmul_precision", "highest"))  # a run from before the key was lacks it
     seed_everything(cfg.seed, workers=True, verbose=False)
 
 

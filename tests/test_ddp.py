@@ -14,8 +14,9 @@ import torch
 
 from src.cli import ROOT
 from tests.conftest import Command, report
+from tests.test_faults import stopping
 from tests.test_sweeps import is_alive, until
-from tests.test_train import weights
+from tests.test_train import equal, weights
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +44,11 @@ def columns(directory: Path) -> list[list[float]]:
         return [[float(row[name]) for name in ("train/loss", "val/loss", "val/acc")] for row in csv.DictReader(file)]
 
 
+def steps(directory: Path) -> list[float]:
+    with (directory / "csv" / "metrics.csv").open() as file:
+        return [float(row["train/loss_step"]) for row in csv.DictReader(file) if row["train/loss_step"]]
+
+
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -54,9 +60,11 @@ def test_two_ranks_train_as_one_process_with_the_same_global_batch(
     # 539 training images: the last global batch has 27, which two ranks can't share out evenly.
     common = [*tiny_arguments, *model, "optimizer=sgd", "optimizer.lr=0.05", "trainer.log_every_n_steps=1"]
     one, two = tmp_path / "one", tmp_path / "two"
-    single = command("train", *common, "trainer=cpu", "data.batch_size=32", f"hydra.run.dir={one}")
-    double = command("train", *common, *DDP, "data.batch_size=16", f"hydra.run.dir={two}")
+    single = command("train", *common, "logger=csv", "trainer=cpu", "data.batch_size=32", f"hydra.run.dir={one}")
+    double = command("train", *common, "logger=csv", *DDP, "data.batch_size=16", f"hydra.run.dir={two}")
     assert single.returncode == double.returncode == 0, single.stderr + double.stderr
+    assert len(steps(one)) == 2 * 17
+    assert steps(one) == pytest.approx(steps(two), rel=1e-3)
     for first, second in zip(columns(one), columns(two), strict=True):
         assert first == pytest.approx(second, rel=1e-4)
     first_weights, second_weights = weights(one), weights(two)
@@ -139,6 +147,42 @@ def test_sigterm_saves_once_for_all_ranks_and_the_run_can_go_on(tmp_path: Path, 
     assert code == 0, output
     assert report(run)["status"] == "completed"
     assert len(columns(run)) == done + 2
+
+
+ONE, TWO = ("trainer=cpu", "data.batch_size=32"), (*DDP, "data.batch_size=16")
+
+
+@pytest.mark.parametrize(("first", "then"), [(TWO, ONE), (ONE, TWO)])
+def test_a_run_stopped_on_so_many_ranks_goes_on_with_another_number_of_them(
+    command: Command, tiny_arguments: list[str], tmp_path: Path, first: tuple[str, ...], then: tuple[str, ...]
+) -> None:
+    common = [*tiny_arguments, "optimizer=sgd", "optimizer.lr=0.05"]
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    assert command("train", *common, *ONE, f"hydra.run.dir={whole}").returncode == 0
+    stopped = command("train", *common, *first, *stopping(signal.SIGTERM, step=22), f"hydra.run.dir={part}")
+    assert stopped.returncode == 143, stopped.stderr
+    world = ["trainer.devices=2", "trainer.strategy=ddp"] if then is TWO else ["trainer.devices=1"]
+    done = command("train", f"resume={part}", *world, then[-1], "~callbacks.stop")
+    assert done.returncode == 0, done.stderr
+    assert report(part)["effective"]["world_size"] == (2 if then is TWO else 1)
+    for expected, found in zip(columns(whole), columns(part), strict=True):
+        assert found == pytest.approx(expected, rel=1e-4)
+    first_weights, second_weights = weights(whole), weights(part)
+    for key, tensor in first_weights.items():
+        torch.testing.assert_close(tensor, second_weights[key], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("ranks", [ONE, TWO])
+def test_a_deterministic_run_repeats_itself_bit_for_bit(
+    command: Command, tiny_arguments: list[str], tmp_path: Path, ranks: tuple[str, ...]
+) -> None:
+    model = ("model=mlp", "model.hidden=[32]", "model.dropout=0.3", "data.augment=true", "trainer.deterministic=true")
+    runs = [tmp_path / "first", tmp_path / "second"]
+    for run in runs:
+        done = command("train", *tiny_arguments, *model, *ranks, f"hydra.run.dir={run}")
+        assert done.returncode == 0, done.stderr
+    assert equal(*map(weights, runs))
+    assert columns(runs[0]) == columns(runs[1])
 
 
 def test_ddp_jobs_of_a_sweep_share_nothing_and_see_one_config(tmp_path: Path, tiny_arguments: list[str]) -> None:

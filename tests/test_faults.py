@@ -133,6 +133,21 @@ def test_a_stop_in_the_middle_of_an_epoch_saves_that_very_step(train_tiny: Train
     assert torch.load(tmp_path / "part" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 21
 
 
+@pytest.mark.parametrize(("batch_size", "twice", "steps"), [(16, 0, 24), (64, 32, 7), (24, 16, 17), (539, 160, 1)])
+def test_an_epoch_gone_on_with_in_batches_of_another_size_leaves_no_image_out(
+    train_tiny: Train, tmp_path: Path, batch_size: int, twice: int, steps: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    directory = tmp_path / "part"
+    with pytest.raises(PreemptedError):  # after 5 of 17 batches of 32, in the second of two epochs of 539 images
+        train_tiny(*stopping(signal.SIGTERM, step=22), directory=directory)
+    train_tiny(f"data.batch_size={batch_size}", f"resume={directory}", directory=directory)
+    checkpoint = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["callbacks"]["EpochRecorder"]["images_seen"] == 2 * 539 + twice
+    assert checkpoint["global_step"] == 22 + steps
+    assert f"Global batches have {batch_size} images from here on, instead of 32" in caplog.text
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_is_recorded_as_an_interruption(train_tiny: Train, tmp_path: Path, times: int) -> None:
     directory = tmp_path / "part"

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from src.checkpoints import BEST, LAST, copy_checkpoint, random_state, restore_random_state
+from src.data.datamodule import ImageDataModule
 from src.errors import DivergedError
 from src.models.classifier import Classifier
 from src.record import CHECKPOINTS, RunRecord
@@ -136,8 +137,13 @@ class EpochRecorder(Checkpoint):
         checkpoint["random_state"] = random_state()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take the random state, to be set when training begins."""
+        """Take the random state, to be set when training begins; count the epoch's batches in their new size."""
         self._random_state = checkpoint.get("random_state")
+        data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning doesn't declare it
+        assert isinstance(data, ImageDataModule)
+        if data.resumes_at_batch:
+            batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+            batches.update(dict.fromkeys(batches, data.resumes_at_batch))
 
     def _is_best(self, metrics: dict[str, float]) -> bool:
         value = metrics.get(self.monitor)

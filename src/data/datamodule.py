@@ -1,5 +1,6 @@
 """The one LightningDataModule: official splits, a validation set carved from train, either loader."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from src.data.dataset import ImageDataset, default_root, permuted
 from src.data.loaders import Augmentation, Batch, Batches, MemoryLoader, SequentialBatchOrder, TensorSplit, torch_loader
 from src.data.order import BatchOrder
 from src.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 Loader = MemoryLoader | DataLoader[Batch]
 
@@ -131,16 +134,32 @@ class ImageDataModule(LightningDataModule):
         return self._loader("test", self._order("test", self.eval_batch_size))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the training data stands: the epoch, and how many of its batches are done."""
+        """Where the training data stands: the epoch, how many of its batches are done, and how large they are."""
         assert self.trainer is not None, "checkpoints are taken by a trainer"
         epochs: Any = self.trainer.fit_loop.epoch_progress.current  # Lightning declares a base class of it
         within_epoch = epochs.started > epochs.processed
         batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        return {"epoch": epochs.processed, "batch": batches if within_epoch else 0}
+        size = self.batch_size * self.trainer.world_size
+        return {"epoch": epochs.processed, "batch": batches if within_epoch else 0, "global_batch_size": size}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next training loader begin where the checkpoint was taken."""
-        self._resume_at = {"epoch": int(state_dict["epoch"]), "batch": int(state_dict["batch"])}
+        """Let the next training loader begin where the checkpoint was taken.
+
+        Where the global batches have another size now, at the last of their boundaries before that: no image is left
+        out of the epoch, and fewer than a global batch of them are seen twice.
+        """
+        assert self.trainer is not None, "checkpoints are loaded by a trainer"
+        size = self.batch_size * self.trainer.world_size
+        old = int(state_dict.get("global_batch_size", size))
+        batch = int(state_dict["batch"]) * old // size
+        self._resume_at = {"epoch": int(state_dict["epoch"]), "batch": batch}
+        if old != size and self.trainer.is_global_zero:
+            log.info("Global batches have %d images from here on, instead of %d", size, old)
+
+    @property
+    def resumes_at_batch(self) -> int:
+        """The batch of the epoch with which a resumed run goes on; 0 for one that begins an epoch."""
+        return self._resume_at["batch"] if self._resume_at else 0
 
     def _order(self, split: str, batch_size: int, *, shuffle: bool = False) -> BatchOrder:
         rank, world_size, overfit = 0, 1, False

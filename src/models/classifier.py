@@ -135,12 +135,13 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the sums of an unfinished epoch, and which optimizer the states belong to."""
+        """Keep the sums of an unfinished epoch, over all ranks, and which optimizer the states belong to."""
         sums = self.train_metrics
+        over_ranks = partial(self.trainer.strategy.reduce, reduce_op="sum")
         checkpoint["epoch_sums"] = {
-            "loss": sums.loss_sum.item(),
-            "correct": int(sums.correct),
-            "count": int(sums.count),
+            "loss": float(over_ranks(sums.loss_sum.clone())),
+            "correct": int(over_ranks(sums.correct.clone())),
+            "count": int(over_ranks(sums.count.clone())),
         }
         checkpoint["optimizer"] = _name(self._optimizer)
 
@@ -155,7 +156,8 @@ class Classifier(LightningModule):
             raise CheckpointError(
                 f"the checkpoint's optimizer is {made_with}, the config's {wanted}: they can't be mixed"
             )
-        if sums := checkpoint.get("epoch_sums"):
+        sums = checkpoint.get("epoch_sums")
+        if sums and self.trainer.is_global_zero:  # the others begin at 0: these are the sums over all ranks
             self.train_metrics.loss_sum.fill_(sums["loss"])
             self.train_metrics.correct.fill_(sums["correct"])
             self.train_metrics.count.fill_(sums["count"])
