@@ -115,9 +115,9 @@ def build_data(cfg: DictConfig) -> ImageDataModule:
     return data
 
 
-def build_net(cfg: DictConfig, data: ImageDataModule) -> nn.Module:
-    """The net alone, for the shape and classes of the data."""
-    net: nn.Module = _make("model", cfg.model)(in_shape=data.in_shape, num_classes=data.num_classes)
+def build_net(cfg: DictConfig, *, in_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """The net alone, for images ``(channels, height, width)`` of so many classes."""
+    net: nn.Module = _make("model", cfg.model)(in_shape=in_shape, num_classes=num_classes)
     return net
 
 
@@ -127,7 +127,7 @@ def build_model(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> Cla
     optimizer = _with_fused_kernel(_scaled(instantiate(cfg.optimizer, _convert_="all"), "lr", factor), trainer)
     scheduler = _scaled(instantiate(cfg.scheduler, _convert_="all"), "max_lr", factor)
     _try_out(optimizer, scheduler)
-    net = build_net(cfg, data)
+    net = build_net(cfg, in_shape=data.in_shape, num_classes=data.num_classes)
     if cfg.compile:
         net.compile()  # in place: the parameters keep their names, so checkpoints are those of an eager run
     return Classifier(

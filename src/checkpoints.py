@@ -106,9 +106,16 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
     Raises:
         CheckpointError: If the file is unusable, its keys or shapes differ from the module's, or a weight is no number.
     """
-    state = load_checkpoint(path)["state_dict"]
-    own = module.state_dict()
-    if problems := state_problems(own, state):
+    load_state(module, load_checkpoint(path)["state_dict"], path)
+
+
+def load_state(module: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state that was read from ``path`` into a module.
+
+    Raises:
+        CheckpointError: If its keys or shapes differ from the module's, or a weight is no number.
+    """
+    if problems := state_problems(module.state_dict(), state):
         raise CheckpointError(f"{path} does not fit the model: {'; '.join(problems)}")
     module.load_state_dict(state)
 

@@ -6,17 +6,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from src.cli import exit_code
 from src.errors import ConfigError
-from src.overrides import dotted_keys, nearest
-from src.record import CHECKPOINTS, CONFIG, read_report
+from src.record import CHECKPOINTS
+from src.saved import BEST, saved_config
+
+_ONE_DEVICE = ("trainer.devices=1", "trainer.num_nodes=1", "trainer.strategy=auto", "trainer.sync_batchnorm=false")
 
 
-def evaluate(directory: Path, overrides: Sequence[str] = (), checkpoint: str = "best.ckpt") -> dict[str, float]:
-    """Measure a checkpoint on the official test images; nothing is written.
+def evaluate(directory: Path, overrides: Sequence[str] = (), checkpoint: str = BEST) -> dict[str, float]:
+    """Measure a checkpoint on the official test images, on one device, whatever it was trained on; writes nothing.
 
     Args:
         directory: The run directory.
@@ -30,7 +29,13 @@ def evaluate(directory: Path, overrides: Sequence[str] = (), checkpoint: str = "
         ConfigError: If the directory is no run, or an override is wrong.
         CheckpointError: If the checkpoint can't be used.
     """
-    cfg = saved_config(directory, overrides)
+    changes = list(_ONE_DEVICE)
+    if saved_config(directory).trainer.accelerator != "cpu":
+        changes.append("trainer.accelerator=auto")  # the machine may be another one
+    fixed = {change.partition("=")[0] for change in _ONE_DEVICE}
+    if several := [override for override in overrides if override.partition("=")[0] in fixed]:
+        raise ConfigError(f"{several[0]}: an evaluation runs on one device; leave it out")
+    cfg = saved_config(directory, [*changes, *overrides])
     from src.build import build_data, build_model, build_trainer
     from src.checkpoints import load_weights
     from src.prepare import settle_process
@@ -48,35 +53,12 @@ def evaluate(directory: Path, overrides: Sequence[str] = (), checkpoint: str = "
     return {name: value for name, value in model.epoch_metrics.items() if name.startswith("test/")}
 
 
-def saved_config(directory: Path, overrides: Sequence[str] = ()) -> DictConfig:
-    """A run's resolved config, with changes.
-
-    Raises:
-        ConfigError: If the directory is no run, its config is damaged, or an override names no key.
-    """
-    read_report(directory)
-    try:
-        cfg = OmegaConf.load(directory / CONFIG)
-        assert isinstance(cfg, DictConfig)
-        known = dotted_keys(cfg)
-        for override in overrides:
-            key = override.partition("=")[0]
-            if "=" not in override or key not in known:
-                guess = nearest(key, known)
-                raise ConfigError(f"{override}: no such key in this run{f'; did you mean {guess}?' if guess else ''}")
-        merged = OmegaConf.merge(cfg, OmegaConf.from_dotlist(list(overrides)))
-    except (OSError, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"{directory / CONFIG} can't be read: {error}") from error
-    assert isinstance(merged, DictConfig)
-    return merged
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m src.evaluate", description=__doc__)
     parser.add_argument("run", type=Path, help="a run directory")
     parser.add_argument("overrides", nargs="*", help="changes to the run's config, as in trainer.accelerator=cpu")
-    parser.add_argument("--checkpoint", default="best.ckpt", help="a file under checkpoints/ (default: %(default)s)")
+    parser.add_argument("--checkpoint", default=BEST, help="a file under checkpoints/ (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_intermixed_args(arguments)
     try:

@@ -98,7 +98,9 @@ def _require_same_model(cfg: DictConfig, path: Path, checkpoint: dict[str, Any])
     Raises:
         CheckpointError: If net or optimizer differ.
     """
-    own = {f"net.{key}": value for key, value in build_net(cfg, build_data(cfg)).state_dict().items()}
+    data = build_data(cfg)
+    net = build_net(cfg, in_shape=data.in_shape, num_classes=data.num_classes)
+    own = {f"net.{key}": value for key, value in net.state_dict().items()}
     if problems := state_problems(own, checkpoint["state_dict"]):
         raise CheckpointError(f"{path} does not fit the config's model: {'; '.join(problems)}")
     wanted = str(cfg.optimizer["_target_"]).rpartition(".")[2]

@@ -66,7 +66,7 @@ def overview(configs: dict[str, DictConfig]) -> str:
     rows = [("model", "input", "parameters", "MFLOPs per image")]
     for name, cfg in configs.items():
         data = build_data(cfg)
-        net = build_net(cfg, data)
+        net = build_net(cfg, in_shape=data.in_shape, num_classes=data.num_classes)
         flops = operations(net, data.in_shape) / 1e6
         rows.append((name, "x".join(map(str, data.in_shape)), f"{count_parameters(net):,}", f"{flops:.2f}"))
     return _table(rows)
@@ -75,7 +75,7 @@ def overview(configs: dict[str, DictConfig]) -> str:
 def details(cfg: DictConfig) -> str:
     """A line per layer."""
     data = build_data(cfg)
-    net = build_net(cfg, data)
+    net = build_net(cfg, in_shape=data.in_shape, num_classes=data.num_classes)
     rows = [("layer", "kind", "output", "parameters")]
     rows += [(name, kind, shape, f"{count:,}") for name, kind, shape, count in layers(net, data.in_shape)]
     total = f"{count_parameters(net):,} parameters, {operations(net, data.in_shape) / 1e6:.2f} MFLOPs per image"

@@ -39,10 +39,15 @@ _FILLED = {"logger": {"save_dir"}, "scheduler": {"T_max", "total_steps"}}
 
 def problems_with_libraries(cfg: DictConfig) -> list[str]:
     """Everything wrong with targets, their arguments, and what is asked of the machine, one line each."""
+    return problems_with_targets(cfg) or list(_machine_problems(cfg)) + list(_data_problems(cfg))
+
+
+def problems_with_targets(cfg: DictConfig) -> list[str]:
+    """Everything wrong with the targets of a config, or of a part of one, and with their arguments."""
     found = list(_misplaced(cfg))
     for path, node, kind in _nodes(cfg):
         found += _node_problems(path, node, kind)
-    return found or list(_machine_problems(cfg)) + list(_data_problems(cfg))
+    return found
 
 
 def resolve(target: str) -> object:

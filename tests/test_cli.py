@@ -168,6 +168,20 @@ def test_a_wrong_override_of_an_evaluation_is_explained(train_tiny: Train, overr
         evaluate(directory, [override])
 
 
+def test_an_evaluation_runs_on_one_device_whatever_the_run_did(train_tiny: Train) -> None:
+    from src.evaluate import evaluate
+
+    directory = train_tiny("trainer.max_epochs=1")
+    config = directory / "config.yaml"
+    elsewhere = config.read_text().replace("accelerator: cpu", "accelerator: gpu").replace("devices: 1", "devices: 8")
+    config.write_text(elsewhere.replace("strategy: auto", "strategy: fsdp").replace("num_nodes: 1", "num_nodes: 4"))
+    measured = evaluate(directory, ["trainer.accelerator=cpu"])
+    assert measured == {name: report(directory)["metrics"][name] for name in ("test/loss", "test/acc")}
+    assert evaluate(directory).keys() == measured.keys()
+    with pytest.raises(ConfigError, match="one device"):
+        evaluate(directory, ["trainer.devices=2"])
+
+
 def test_evaluating_another_checkpoint_that_is_not_there_is_a_failure(train_tiny: Train) -> None:
     from src.evaluate import main
 

@@ -1,6 +1,7 @@
 """Several processes that train one model: on the CPU, with gloo, as real as on GPUs."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 import torch
 
 from src.cli import ROOT
+from src.export import export
+from src.saved import saved_net
 from tests.conftest import Command, report
 from tests.test_faults import stopping
 from tests.test_sweeps import is_alive, until
@@ -76,6 +79,20 @@ def test_two_ranks_train_as_one_process_with_the_same_global_batch(
     assert effective == {"world_size": 2, "batch_size_per_device": 16, "global_batch_size": 32}
     assert double.stdout.count("epoch 1/2") == 1
     assert (two / "train_rank_1.log").exists()
+
+
+def test_what_ranks_have_saved_is_evaluated_predicted_and_exported_like_any_other(
+    command: Command, tiny_arguments: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert command("train", *tiny_arguments, *DDP, f"hydra.run.dir={run}").returncode == 0
+    measured = command("evaluate", str(run), "--json")
+    found, metrics = json.loads(measured.stdout), report(run)["metrics"]
+    assert found["test/acc"] == metrics["test/acc"]
+    assert found["test/loss"] == pytest.approx(metrics["test/loss"], rel=1e-6)  # batches of another size
+    net = saved_net(run)
+    assert equal({f"net.{key}": value for key, value in net.net.state_dict().items()}, weights(run, "best.ckpt"))
+    assert export(net, "torch_export", tmp_path / "model.pt2") == 0.0
 
 
 @pytest.mark.gpu

@@ -55,7 +55,7 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise AssertionError("a picture was decoded")
 
-    monkeypatch.setattr(ImageFolder, "_read", refuse)
+    monkeypatch.setattr("src.data.image_folder.read_picture", refuse)
 
 
 def grey16(path: Path) -> None:

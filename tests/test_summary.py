@@ -16,7 +16,7 @@ MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 def net_of(*overrides: str) -> tuple[nn.Module, tuple[int, int, int]]:
     cfg = composed(overrides)
     data = build_data(cfg)
-    return build_net(cfg, data), data.in_shape
+    return build_net(cfg, in_shape=data.in_shape, num_classes=data.num_classes), data.in_shape
 
 
 def rows(table: str) -> list[list[str]]:

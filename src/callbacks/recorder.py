@@ -133,17 +133,16 @@ class EpochRecorder(Checkpoint):
         self.timing = dict(state_dict["timing"])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the random state."""
+        """Keep the random state, and what it takes to use the net without the dataset."""
         checkpoint["random_state"] = random_state()
+        checkpoint["dataset"] = _data_of(trainer).dataset.facts()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the random state, to be set when training begins; count the epoch's batches in their new size."""
         self._random_state = checkpoint.get("random_state")
-        data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning doesn't declare it
-        assert isinstance(data, ImageDataModule)
-        if data.resumes_at_batch:
+        if first := _data_of(trainer).resumes_at_batch:
             batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
-            batches.update(dict.fromkeys(batches, data.resumes_at_batch))
+            batches.update(dict.fromkeys(batches, first))
 
     def _is_best(self, metrics: dict[str, float]) -> bool:
         value = metrics.get(self.monitor)
@@ -172,6 +171,12 @@ def learning_rate(trainer: Trainer) -> float:
     """Of the optimizer's first group, now."""
     rate = trainer.optimizers[0].param_groups[0]["lr"]
     return float(rate.item() if isinstance(rate, Tensor) else rate)
+
+
+def _data_of(trainer: Trainer) -> ImageDataModule:
+    data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning doesn't declare it
+    assert isinstance(data, ImageDataModule)
+    return data
 
 
 def _show(trainer: Trainer, row: dict[str, Any], epoch_s: float) -> None:

@@ -3,7 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -32,6 +32,16 @@ class ImageDataset(ABC):
 
     sizes: ClassVar[dict[SplitName, int] | None] = None
     """Number of images per split where it is known without the files; lets a configuration be checked early."""
+
+    def facts(self) -> dict[str, Any]:
+        """The attributes, as plain containers: with them, a net can be used where the dataset is not."""
+        return {
+            "title": self.title,
+            "shape": list(self.shape),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "classes": list(self.classes),
+        }
 
     @abstractmethod
     def prepare(self, root: Path, *, download: bool) -> None:

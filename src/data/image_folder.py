@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
-from PIL import Image
 from torch import Tensor
 
 from src.data.dataset import ImageDataset, SplitName
+from src.data.picture import ENDINGS, MODES, read_picture
 from src.errors import ConfigError, DatasetError
 from src.record import write_atomically
 
 log = logging.getLogger(__name__)
 
-_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-_MODES = {1: "L", 3: "RGB"}
 _SHOWN = 5  # unreadable files named in a message
 
 
@@ -55,7 +53,7 @@ class ImageFolder(ImageDataset):
     ) -> None:
         if folder is None:
             raise ConfigError("data.dataset.folder: has no value yet, give it one: data.dataset.folder=<dir>")
-        if channels not in _MODES:
+        if channels not in MODES:
             raise ConfigError(f"data.dataset.channels={channels}: must be 1 or 3")
         if len(size) != 2 or min(size) < 1:
             raise ConfigError(f"data.dataset.size={list(size)}: must be [height, width] in pixels")
@@ -112,9 +110,9 @@ class ImageFolder(ImageDataset):
 
     def _files(self) -> list[Path]:
         found = [path for name in self.classes for path in sorted((self.folder / name).rglob("*"))]
-        files = [path for path in found if path.suffix.lower() in _ENDINGS and path.is_file()]
+        files = [path for path in found if path.suffix.lower() in ENDINGS and path.is_file()]
         if not files:
-            raise DatasetError(f"{self.folder} holds no pictures ({', '.join(sorted(_ENDINGS))})")
+            raise DatasetError(f"{self.folder} holds no pictures ({', '.join(sorted(ENDINGS))})")
         return files
 
     def _cache(self, root: Path) -> Path:
@@ -144,7 +142,7 @@ class ImageFolder(ImageDataset):
         unreadable = []
         for path in files:
             try:
-                pixels = self._read(path)
+                pixels = read_picture(path, self.shape)
             except Exception as error:  # Pillow's readers raise SyntaxError, TypeError and others on damaged files
                 unreadable.append(f"{path.relative_to(self.folder)}: {error}")
                 continue
@@ -178,24 +176,6 @@ class ImageFolder(ImageDataset):
             "test": names["test"],
         }
         write_atomically(cache / "split.json", json.dumps(facts, indent=1))  # last: it makes the rest valid
-
-    def _read(self, path: Path) -> np.ndarray:
-        """``(C, H, W)`` uint8; whatever mode the file has."""
-        channels, height, width = self.shape
-        with Image.open(path) as picture:
-            plain = _without_surprises(picture).convert(_MODES[channels])
-            scaled = plain.resize((width, height), Image.Resampling.BILINEAR)
-        pixels = np.asarray(scaled, dtype=np.uint8)
-        return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def _without_surprises(picture: Image.Image) -> Image.Image:
-    """The picture in a mode that Pillow converts as one would think."""
-    if picture.mode.startswith("I"):  # 16 bits per pixel: converted as they are, all but the darkest become white
-        return Image.fromarray((np.asarray(picture).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
-    if picture.mode == "P" and "transparency" in picture.info:  # straight to RGB or grey draws a warning
-        return picture.convert("RGBA")
-    return picture
 
 
 def _save(path: Path, array: np.ndarray) -> None:
