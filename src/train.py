@@ -127,7 +127,9 @@ def _test(run: "Run", record: RunRecord) -> None:
 
     best = record.report["best"]
     if best is not None and best["checkpoint"] is not None:
-        load_weights(run.model, record.directory / best["checkpoint"])
+        path = record.directory / best["checkpoint"]
+        if run.trainer.is_global_zero or path.exists():  # a machine that shares no disk with rank 0's is sent them
+            load_weights(run.model, path)
     began = process_age_s()
     run.trainer.test(run.model, datamodule=run.data, verbose=False)
     metrics = {name: value for name, value in run.model.epoch_metrics.items() if name.startswith("test/")}

@@ -108,6 +108,7 @@ class EpochRecorder(Checkpoint):
                 began = time.perf_counter()
                 copy_checkpoint(self.record.checkpoints / LAST, self.record.checkpoints / BEST)
                 self.timing["checkpoint_s"] += time.perf_counter() - began
+            trainer.strategy.barrier("best checkpoint")  # the other ranks are about to read it, in the last epoch
         self.record.update(best=self.best, metrics=self.best_metrics)
 
     def save_last(self, trainer: Trainer) -> None:
