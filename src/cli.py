@@ -15,8 +15,9 @@ from yaml import YAMLError
 
 from src.errors import ConfigError, RunError
 from src.overrides import explain
-from src.ranks import requeued_directory, shared_arguments
+from src.ranks import shared_arguments
 from src.record import CONFIG, read_report
+from src.slurm import requeued_directory
 from src.validate import problems
 
 ROOT = Path(__file__).resolve().parent.parent

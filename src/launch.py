@@ -62,15 +62,16 @@ class Ranks:
 
     def cause(self, error: BaseException) -> BaseException:
         """What another rank died of, where ``error`` only says that the connection to it is gone."""
-        if not self.processes or isinstance(error, RunError) or not _lost_contact(error):
+        if isinstance(error, RunError) or not _lost_contact(error):
             return error
         self._ending = True
-        patience = time.monotonic() + _GRACE_S
+        patience = time.monotonic() + (_GRACE_S if self.processes else 0)
         while time.monotonic() < patience:
             if (failure := self._failure()) is not None:
                 return failure
             time.sleep(_POLL_S / 10)
-        return error
+        first = str(error).strip().splitlines()[0]
+        return RankFailedError(f"another rank is gone, its train_rank_<n>.log should tell why ({first})")
 
     def _failure(self) -> RunError | None:
         """Of the first rank that has failed; what it said is worth more than its exit code."""
@@ -118,18 +119,19 @@ def started_ranks(cfg: DictConfig, directory: Path) -> Iterator[Ranks]:
         "MASTER_PORT": os.environ.get("MASTER_PORT") or str(find_free_network_port()),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(_threads(count)),
     }
+    first = int(os.environ.get("NODE_RANK", "0")) * count
     context = multiprocessing.get_context(start_method(str(cfg.trainer.strategy)))
     errors: SimpleQueue[RunError] = context.SimpleQueue()
     processes = [
         context.Process(  # type: ignore[attr-defined]  # of every context
             target=_be_rank,
-            args=(rank, environment, OmegaConf.to_container(cfg), str(directory), errors),
+            args=(environment | _rank_variables(rank, first), OmegaConf.to_container(cfg), str(directory), errors),
             name=f"rank {rank}",
         )
         for rank in range(1, count)
     ]
     ranks = Ranks(processes, errors)
-    with _environment(environment | {"LOCAL_RANK": "0"}):
+    with _environment(environment | _rank_variables(0, first)):
         import torch
 
         threads = torch.get_num_threads()
@@ -183,6 +185,11 @@ def _started_elsewhere() -> bool:
     return "LOCAL_RANK" in os.environ or any(each.detect() for each in others)
 
 
+def _rank_variables(local_rank: int, first: int) -> dict[str, str]:
+    # RANK goes before SLURM_PROCID, which is 0 in every process of a batch script.
+    return {"LOCAL_RANK": str(local_rank), "RANK": str(first + local_rank)}
+
+
 def _threads(count: int) -> int:
     from src.sweeps.slots import available_cpus
 
@@ -204,11 +211,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 def _be_rank(
-    rank: int,
-    environment: dict[str, str],
-    values: dict[str, Any],
-    directory: str,
-    errors: "SimpleQueue[RunError]",
+    environment: dict[str, str], values: dict[str, Any], directory: str, errors: "SimpleQueue[RunError]"
 ) -> None:
     """Train as one of several ranks; the process ends with the run's exit code, its error goes to rank 0.
 
@@ -216,7 +219,8 @@ def _be_rank(
         SystemExit: Always.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every rank; rank 0 decides for all
-    os.environ.update(environment | {"LOCAL_RANK": str(rank)})
+    os.environ.update(environment)
+    rank = int(environment["RANK"])
     _log_to(Path(directory) / f"train_rank_{rank}.log")
     from src.train import train
 
@@ -234,8 +238,12 @@ def _be_rank(
 
 
 def _lost_contact(error: BaseException) -> bool:
+    import torch
+
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return False
     text = str(error).lower()
-    return any(word in text for word in ("gloo", "nccl", "connection", "store", "process group"))
+    return any(word in text for word in ("gloo", "nccl", "connection", "process group"))
 
 
 def _log_to(path: Path) -> None:

@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
+
+from src import slurm
 
 _POLL_S = 0.5
 
@@ -39,22 +40,6 @@ def shared_arguments(arguments: Sequence[str], environment: Mapping[str, str] = 
     return extra
 
 
-def requeued_directory(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> str | None:
-    """The run directory that a job which SLURM has requeued left behind, if it has one that outlives its restart."""
-    if int(environment.get("SLURM_RESTART_COUNT", "") or 0) < 1:
-        return None
-    given = [argument.partition("=")[2] for argument in arguments if argument.startswith("hydra.run.dir=")]
-    directory = given[-1].strip("'\"") if given else _slurm_directory(environment)
-    return directory if directory is not None and Path(directory, "report.json").exists() else None
-
-
-def _slurm_directory(environment: Mapping[str, str]) -> str | None:
-    if int(environment.get("SLURM_NTASKS", "") or 1) > 1 and "SLURM_PROCID" in environment:
-        # The same after a requeue, when the run goes on in it.
-        return f"outputs/train/slurm/{environment['SLURM_JOB_ID']}_{environment.get('SLURM_STEP_ID', '0')}"
-    return None
-
-
 def _common_directory(rank: int, environment: Mapping[str, str]) -> str | None:
     if environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, not in __all__
@@ -65,7 +50,7 @@ def _common_directory(rank: int, environment: Mapping[str, str]) -> str | None:
         if rank == 0:
             store.set(key, datetime.now().strftime("outputs/train/%Y-%m-%d/%H-%M-%S-%f"))
         return str(store.get(key).decode())
-    return _slurm_directory(environment)
+    return slurm.step_directory(environment)
 
 
 def end_with_parent() -> None:

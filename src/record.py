@@ -57,6 +57,7 @@ class RunRecord:
         self.resumed = resumed
         self._writes = writes
         self._rows: list[dict[str, Any]] = []
+        self._earlier_s: float = report["timing"].get("total_s", 0.0)  # of the processes before, of a resumed run
 
     @classmethod
     def start(cls, directory: Path, cfg: DictConfig, overrides: Iterable[str], *, resume: bool) -> "RunRecord":
@@ -140,7 +141,7 @@ class RunRecord:
 
     def finish(self, status: str, error: BaseException | None = None) -> None:
         """Write how the run ended."""
-        self.report["timing"]["total_s"] = round(process_age_s(), 3)
+        self.report["timing"]["total_s"] = round(self._earlier_s + process_age_s(), 3)
         described = None if error is None else {"type": type(error).__name__, "message": str(error)}
         self.update(status=status, error=described, ended=datetime.now(UTC).isoformat(timespec="milliseconds"))
 

@@ -13,9 +13,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from src import slurm
 from src.cli import CONF, Ended, end_with_exit_code, without_resume
 from src.errors import ConfigError, RunError, as_run_error
 from src.launch import Ranks, started_ranks
+from src.ranks import process_rank
 from src.record import RunRecord, plain, process_age_s, status_of
 from src.validate import problems
 
@@ -89,6 +91,8 @@ def recorded(record: RunRecord, cfg: DictConfig, ranks: Ranks) -> Iterator["Stop
 
     stop = StopRequest()
     stop.install()
+    if process_rank() == 0:
+        slurm.remember(record.directory)
     ranks.watch(partial(_give_up, record))
     try:
         yield stop
@@ -96,6 +100,8 @@ def recorded(record: RunRecord, cfg: DictConfig, ranks: Ranks) -> Iterator["Stop
         cause = ranks.cause(raised)
         error = stop.error() if stop.reason is not None else as_run_error(cause, batch_size=cfg.data.batch_size)
         record.finish(status_of(error), error)
+        if stop.requeue:
+            slurm.requeue()
         log.debug("The run ended early", exc_info=raised)  # the file gets the traceback, the terminal a line
         raise error from raised
     finally:
@@ -147,6 +153,7 @@ def _finish(run: "Run", record: RunRecord, cfg: DictConfig) -> None:
     log_hparams(run.trainer, plain(cfg), metrics)
     if run.trainer.is_global_zero:
         record.finish("completed")
+        slurm.forget(record.directory)
         log.info(closing_table(record))
 
 

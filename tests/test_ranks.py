@@ -1,12 +1,8 @@
 """Which process this is, and where the processes of one run meet."""
 
-from pathlib import Path
-
 import pytest
 
-from src.cli import with_resume
-from src.ranks import process_rank, requeued_directory, shared_arguments
-from tests.conftest import Train
+from src.ranks import process_rank, shared_arguments
 
 SLURM = {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "77", "SLURM_STEP_ID": "2"}
 
@@ -37,15 +33,3 @@ def test_a_single_process_keeps_its_command() -> None:
     assert shared_arguments(["seed=1"], {}) == []
     assert shared_arguments(["hydra.run.dir=here"], {}) == []
     assert shared_arguments(["seed=1"], {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_JOB_ID": "7"}) == []
-
-
-def test_a_requeued_job_goes_on_where_it_was(
-    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = train_tiny("trainer.max_epochs=1")
-    arguments = [f"hydra.run.dir={run}", "trainer.max_epochs=3"]
-    assert requeued_directory(arguments, {"SLURM_RESTART_COUNT": "0"}) is None
-    assert requeued_directory([f"hydra.run.dir={tmp_path / 'new'}"], {"SLURM_RESTART_COUNT": "1"}) is None
-    assert requeued_directory(arguments, {"SLURM_RESTART_COUNT": "1"}) == str(run)
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert f"resume='{run}'" in with_resume(arguments)

@@ -5,6 +5,7 @@ import threading
 from types import FrameType
 from typing import Any
 
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -28,20 +29,27 @@ class StopRequest:
     def __init__(self) -> None:
         self.reason: type[RunError] | None = None
         self.saved_at: str | None = None
+        self.requeue = False
         self.trainer: Trainer | None = None
         self._before: dict[int, Any] = {}
+        self._requeue_signal: int | None = None
 
-    def install(self) -> None:
-        """Take over both signals; only the main thread can, elsewhere they stay as they are."""
+    def install(self, requeue_signal: int | None = None) -> None:
+        """Take over the signals; only the main thread can, elsewhere they stay as they are.
+
+        Args:
+            requeue_signal: Sent by SLURM before a job's time is up: stop, and ask to be queued again.
+        """
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in _MEANINGS:
+        self._requeue_signal = requeue_signal
+        for number in _MEANINGS if requeue_signal is None else (*_MEANINGS, requeue_signal):
             self._before.setdefault(number, signal.getsignal(number))
             # A terminal sends Ctrl-C to every rank; rank 0 decides for all of them.
             signal.signal(number, self._handle if process_rank() == 0 else signal.SIG_IGN)
 
     def uninstall(self) -> None:
-        """Give both signals back to whom they belonged."""
+        """Give the signals back to whom they belonged."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
@@ -50,11 +58,13 @@ class StopRequest:
         """The exception that ends the run."""
         assert self.reason is not None
         saved = f"saved {self.saved_at}" if self.saved_at else "nothing to save since the last epoch"
-        return self.reason(f"{self.reason.status}: {saved}; go on with resume=<run dir>")
+        further = "the job is to be queued again" if self.requeue else "go on with resume=<run dir>"
+        return self.reason(f"{self.reason.status}: {saved}; {further}")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first = self.reason is None
-        self.reason = _MEANINGS[number]
+        self.reason = _MEANINGS.get(number, PreemptedError)
+        self.requeue = self.requeue or number == self._requeue_signal
         if self.trainer is None:
             raise self.error()
         if not first and number == signal.SIGINT:
@@ -78,7 +88,10 @@ class StopGracefully(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on there is something to save. Lightning has installed its own handlers by now."""
         self.request.trainer = trainer
-        self.request.install()
+        cluster = trainer._accelerator_connector.cluster_environment
+        # In Lightning's own handler each rank would save where it stands, while the others are in a collective.
+        again = cluster.requeue_signal if isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue else None
+        self.request.install(again)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """All is saved."""

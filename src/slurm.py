@@ -1,0 +1,87 @@
+"""Under SLURM: where the tasks of a step meet, and how a job that is queued again finds the run it was in."""
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_RUNS = Path("outputs/train/slurm")
+
+
+def step_directory(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The run directory of a step with several tasks, the same for each of them and after a requeue; else None."""
+    if int(environment.get("SLURM_NTASKS", "") or 1) > 1 and "SLURM_PROCID" in environment:
+        return f"{_RUNS}/{environment['SLURM_JOB_ID']}_{environment.get('SLURM_STEP_ID', '0')}"
+    return None
+
+
+def remember(directory: Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Note that this job is in a run, in case the job is queued again: its directory has the time in its name."""
+    if note := _note(directory, environment):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(directory.resolve()), encoding="utf-8")
+
+
+def forget(directory: Path, environment: Mapping[str, str] = os.environ) -> None:
+    """The run is over."""
+    if note := _note(directory, environment):
+        note.unlink(missing_ok=True)
+
+
+def requeued_directory(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> str | None:
+    """The run that this command was in when its job was queued again, if there is one.
+
+    Args:
+        arguments: Of the command.
+        environment: Of the process.
+    """
+    if int(environment.get("SLURM_RESTART_COUNT", "") or 0) < 1:
+        return None
+    given = [argument.partition("=")[2] for argument in arguments if argument.startswith("hydra.run.dir=")]
+    directory = given[-1].strip("'\"") if given else step_directory(environment)
+    if directory is not None:
+        return directory if Path(directory, "report.json").exists() else None
+    typed = [argument for argument in arguments if not argument.startswith(("hydra.", "-"))]
+    for note in sorted(_notes(environment).glob("*.run")):
+        run = Path(note.read_text(encoding="utf-8"))
+        if _overrides(run) == typed:
+            return str(run)
+    return None
+
+
+def requeue(environment: Mapping[str, str] = os.environ) -> None:
+    """Ask SLURM to queue this job again, as Lightning does. It ends this process."""
+    job = environment["SLURM_JOB_ID"]
+    if "SLURM_ARRAY_JOB_ID" in environment:
+        job = f"{environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}"
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", None) or error
+        log.error("SLURM did not queue job %s again: %s", job, str(reason).strip())
+    else:
+        log.info("SLURM job %s is queued again", job)
+
+
+def _notes(environment: Mapping[str, str]) -> Path:
+    return _RUNS / environment.get("SLURM_JOB_ID", "none")
+
+
+def _note(directory: Path, environment: Mapping[str, str]) -> Path | None:
+    if "SLURM_JOB_ID" not in environment or step_directory(environment) is not None:
+        return None
+    name = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:12]
+    return _notes(environment) / f"{name}.run"
+
+
+def _overrides(run: Path) -> list[str] | None:
+    try:
+        overrides: list[str] = json.loads((run / "report.json").read_text(encoding="utf-8"))["overrides"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return overrides
