@@ -290,6 +290,16 @@ def _machine_problems(cfg: DictConfig) -> Iterator[str]:
             f"trainer.strategy={strategy}: needs the package deepspeed, which is not installed; "
             "choose trainer.strategy=fsdp"
         )
+    elif str(strategy).startswith("deepspeed") and trainer.enable_checkpointing:
+        yield (
+            f"trainer.strategy={strategy}: its checkpoints are directories, which can't be tested or resumed here; "
+            "choose trainer.strategy=fsdp, or do without: trainer.enable_checkpointing=false"
+        )
+    if str(strategy).startswith(("fsdp", "deepspeed")) and str(cfg.optimizer["_target_"]).endswith(".MuonAdamW"):
+        yield (
+            f"optimizer=muon: it takes whole matrices, and trainer.strategy={strategy} shares them out among the "
+            "GPUs; choose optimizer=adamw or trainer=ddp"
+        )
     if str(strategy).startswith("fsdp") and not on_gpu:
         yield f"trainer.strategy={strategy}: needs GPUs; choose trainer=ddp_cpu for several processes on a CPU"
     processes = devices if type(devices) is int else 1

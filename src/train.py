@@ -74,7 +74,7 @@ def train(cfg: DictConfig, directory: Path, overrides: Sequence[str] = ()) -> fl
             if start is None or not start.trained:
                 _fit(run, record, start.checkpoint if start else None)
             if cfg.test:
-                _test(run, record)
+                _test(run, record, cfg)
             _finish(run, record, cfg)
     objective = record.report["objective"]
     return None if objective is None else float(objective)
@@ -127,18 +127,24 @@ def _fit(run: "Run", record: RunRecord, checkpoint: Path | None) -> None:
     record.update(timing={"fit_s": round(fit_s, 3), **timing, "samples_per_s": speed})
 
 
-def _test(run: "Run", record: RunRecord) -> None:
+def _test(run: "Run", record: RunRecord, cfg: DictConfig) -> None:
     """Test the best checkpoint, or the last weights where none was saved."""
+    from lightning.pytorch.strategies import FSDPStrategy
+
+    from src.build import build_model
     from src.checkpoints import load_weights
 
+    model = run.model
     best = record.report["best"]
     if best is not None and best["checkpoint"] is not None:
         path = record.directory / best["checkpoint"]
         if run.trainer.is_global_zero or path.exists():  # a machine that shares no disk with rank 0's is sent them
-            load_weights(run.model, path)
+            if isinstance(run.trainer.strategy, FSDPStrategy):  # this rank's model holds a share of the weights
+                model = build_model(cfg, run.data, run.trainer)
+            load_weights(model, path)
     began = process_age_s()
-    run.trainer.test(run.model, datamodule=run.data, verbose=False)
-    metrics = {name: value for name, value in run.model.epoch_metrics.items() if name.startswith("test/")}
+    run.trainer.test(model, datamodule=run.data, verbose=False)
+    metrics = {name: value for name, value in model.epoch_metrics.items() if name.startswith("test/")}
     record.update(metrics=metrics, timing={"test_s": round(process_age_s() - began, 3)})
 
 

@@ -81,18 +81,34 @@ def test_two_ranks_train_as_one_process_with_the_same_global_batch(
     assert (two / "train_rank_1.log").exists()
 
 
-def test_what_ranks_have_saved_is_evaluated_predicted_and_exported_like_any_other(
+FSDP = "trainer._target_=tests.fsdp_on_cpu.TrainerWithFsdp"
+
+
+def test_what_any_strategy_has_saved_is_evaluated_exported_and_gone_on_with_alike(
     command: Command, tiny_arguments: list[str], tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    assert command("train", *tiny_arguments, *DDP, f"hydra.run.dir={run}").returncode == 0
-    measured = command("evaluate", str(run), "--json")
-    found, metrics = json.loads(measured.stdout), report(run)["metrics"]
-    assert found["test/acc"] == metrics["test/acc"]
-    assert found["test/loss"] == pytest.approx(metrics["test/loss"], rel=1e-6)  # batches of another size
-    net = saved_net(run)
-    assert equal({f"net.{key}": value for key, value in net.net.state_dict().items()}, weights(run, "best.ckpt"))
-    assert export(net, "torch_export", tmp_path / "model.pt2") == 0.0
+    # SGD, which keeps one tensor a parameter: on a CPU, torch's FSDP gathers both of Adam's into the same memory.
+    common = [*tiny_arguments, *DDP, "model=mlp", "optimizer=sgd", "decay_norm_and_bias=false"]
+    for name, strategy in (("ddp", ()), ("fsdp", (FSDP,))):
+        run = tmp_path / name
+        done = command("train", *common, *strategy, f"hydra.run.dir={run}")
+        assert done.returncode == 0, done.stderr
+        assert "No graph" not in done.stdout
+        measured = command("evaluate", str(run), "--json", "trainer._target_=lightning.pytorch.Trainer")
+        found, metrics = json.loads(measured.stdout), report(run)["metrics"]
+        assert found["test/acc"] == metrics["test/acc"]
+        assert found["test/loss"] == pytest.approx(metrics["test/loss"], rel=1e-6)  # batches of another size
+        net = saved_net(run)
+        assert equal({f"net.{key}": value for key, value in net.net.state_dict().items()}, weights(run, "best.ckpt"))
+        assert export(net, "torch_export", tmp_path / "model.pt2") == 0.0
+        alone = ["trainer.devices=1", "trainer.strategy=auto", "trainer._target_=lightning.pytorch.Trainer"]
+        done = command("train", f"resume={run}", "trainer.max_epochs=3", "data.batch_size=64", *alone)
+        assert done.returncode == 0, done.stderr
+        assert report(run)["effective"]["strategy"] == "single_device"
+    assert report(tmp_path / "ddp")["parameters"] == report(tmp_path / "fsdp")["parameters"]
+    ddp, fsdp = weights(tmp_path / "ddp"), weights(tmp_path / "fsdp")
+    for key, tensor in ddp.items():
+        torch.testing.assert_close(tensor, fsdp[key], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.gpu

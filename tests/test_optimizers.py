@@ -180,6 +180,19 @@ def test_a_schedule_drives_both_halves_of_muon(after_loading: bool) -> None:
         assert torch.equal(parameter, old), "a rate of 0 moves nothing"
 
 
+@pytest.mark.parametrize("decay", [True, False])
+def test_weight_decay_can_spare_norms_and_biases(decay: bool) -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+    factory = partial(AdamW, weight_decay=0.1)
+    optimizer = Classifier(net, factory, num_classes=3, decay_norm_and_bias=decay).configure_optimizers()
+    assert isinstance(optimizer, AdamW)
+    decayed = {
+        parameter for group in optimizer.param_groups for parameter in group["params"] if group["weight_decay"] == 0.1
+    }
+    assert decayed == (set(net.parameters()) if decay else {net[0].weight, net[3].weight})
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 6
+
+
 def test_muon_keeps_the_options_of_parameter_groups() -> None:
     net = small_net()
     parameters = list(net.parameters())

@@ -368,6 +368,11 @@ def test_a_strategy_for_gpus_is_refused_on_a_cpu(compose_config: Compose, overri
     assert "needs GPUs; choose trainer=ddp_cpu" in found
 
 
+def test_whole_matrices_and_shared_out_parameters_exclude_each_other(compose_config: Compose) -> None:
+    found = problems_with_libraries(compose_config("trainer=cpu", "trainer.strategy=fsdp", "optimizer=muon"))
+    assert any("optimizer=muon" in line and "choose optimizer=adamw" in line for line in found)
+
+
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook", "ddp_find_unused_parameters_true"])
 def test_every_way_of_starting_ranks_is_accepted(compose_config: Compose, strategy: str) -> None:
     assert problems_with_libraries(compose_config("trainer=ddp_cpu", f"trainer.strategy={strategy}")) == []

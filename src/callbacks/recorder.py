@@ -163,7 +163,8 @@ def require_finite_weights(pl_module: LightningModule, trainer: Trainer) -> None
     Raises:
         DivergedError: If a weight is NaN or infinite.
     """
-    for name, tensor in pl_module.state_dict().items():
+    # Not the state_dict: where parameters are shared out among ranks, it would gather them all.
+    for name, tensor in (*pl_module.named_parameters(), *pl_module.named_buffers()):
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise DivergedError(f"{name} became NaN or infinite in epoch {trainer.current_epoch}. {ADVICE}")
 

@@ -30,10 +30,13 @@ class TensorBoardPages(Callback):
     def __init__(self, in_shape: tuple[int, int, int]) -> None:
         self.in_shape = in_shape
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Trace the net once, without touching its state or the random stream."""
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Trace the net once, without touching its state or the random stream.
+
+        Here it is still whole, on the CPU and in single precision, whatever the strategy and the precision.
+        """
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+            if stage == "fit" and isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
                 _write_graph(logger, pl_module, self.in_shape)
 
 
@@ -75,7 +78,7 @@ def _write_graph(logger: TensorBoardLogger, pl_module: LightningModule, in_shape
     net = pl_module.net
     assert isinstance(net, nn.Module), "of a Classifier"
     was_training = net.training
-    images = torch.zeros(1, *in_shape, device=pl_module.device, dtype=pl_module.dtype)  # type: ignore[arg-type]
+    images = torch.zeros(1, *in_shape)
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(), torch.no_grad():
             warnings.simplefilter("ignore")  # the tracer's, and its deprecation: TensorBoard knows no other graph

@@ -66,6 +66,9 @@ class Classifier(LightningModule):
         # Factories stay out of hparams: a pickled partial makes a checkpoint unloadable with weights_only=True.
         self._optimizer = optimizer
         self._scheduler = scheduler
+        # Of weights of linear and convolution layers, which are matrices or more, unlike norms and biases. By name,
+        # because a strategy that shares the parameters out among ranks makes vectors of them all.
+        self._weights = {name for name, parameter in net.named_parameters() if parameter.ndim > 1}
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As in every module, but for the note that Lightning makes of each hook it calls.
@@ -189,12 +192,15 @@ class Classifier(LightningModule):
         self.log_dict(named)
 
     def _parameter_groups(self) -> list[Any]:
-        parameters = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        parameters = {
+            name.replace("_fsdp_wrapped_module.", ""): parameter
+            for name, parameter in self.net.named_parameters()
+            if parameter.requires_grad
+        }
         if self.decay_norm_and_bias:
-            return parameters
-        # Weights of linear and convolution layers are matrices or more; norms and biases are vectors.
-        weights = [parameter for parameter in parameters if parameter.ndim > 1]
-        vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+            return list(parameters.values())
+        weights = [parameter for name, parameter in parameters.items() if name in self._weights]
+        vectors = [parameter for name, parameter in parameters.items() if name not in self._weights]
         return [{"params": weights}, {"params": vectors, "weight_decay": 0.0}]
 
 
