@@ -1,1 +1,1 @@
-"""How long the default command takes, beside a hand-written loop and the classic script."""
+"""Speed: what a command, a step or a second process costs, beside something to compare it with."""

@@ -179,11 +179,15 @@ class ImageDataModule(LightningDataModule):
     def _loader(self, split: str, order: BatchOrder, augmentation: Augmentation | None = None) -> Loader:
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         images = self.splits[split]
-        if self.loader == "memory" and device.type == "cuda" and _fits(images, device):
-            images = images.to(device)
-        batches = Batches(images, self.dataset.mean, self.dataset.std, augmentation)
+        mean, std = self.dataset.mean, self.dataset.std
         if self.loader == "memory":
-            return MemoryLoader(batches, order)
+            if device.type != "cuda":
+                return MemoryLoader(Batches(images, mean, std, augmentation), order)
+            if not _fits(images, device):
+                return MemoryLoader(Batches(images, mean, std, augmentation, device), order)
+            order.device = device
+            return MemoryLoader(Batches(images.to(device), mean, std, augmentation), order)
+        batches = Batches(images, mean, std, augmentation)
         return torch_loader(batches, order, self.num_workers, pin_memory=device.type == "cuda")
 
 

@@ -22,7 +22,7 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
     def select(self, indices: Tensor) -> Batch:
-        """The images ``(B, C, H, W)`` uint8 and targets ``(B,)`` int64 at ``indices`` ``(B,)``."""
+        """The images ``(B, C, H, W)`` uint8 and targets ``(B,)`` int64 at ``indices`` ``(B,)``, all on one device."""
         ...
 
 
@@ -46,12 +46,12 @@ class TensorSplit:
     def select(self, indices: Tensor) -> Batch:
         """Gather rows; see `Split.select`."""
         rows = indices if self.positions is None else self.positions[indices]
-        rows = rows.to(self.images.device)
         return self.images.index_select(0, rows), self.targets.index_select(0, rows)
 
     def to(self, device: torch.device) -> "TensorSplit":
         """The same split on another device."""
-        return TensorSplit(self.images.to(device), self.targets.to(device), self.positions)
+        positions = None if self.positions is None else self.positions.to(device)
+        return TensorSplit(self.images.to(device), self.targets.to(device), positions)
 
 
 class Batches(Dataset[Batch]):
@@ -64,18 +64,28 @@ class Batches(Dataset[Batch]):
         mean: Per channel, subtracted after scaling to [0, 1].
         std: Per channel, divided by.
         augment: Applied before the normalisation, so that what it fills in is black; None leaves the images alone.
+        device: A GPU to do so on; its batches go there through pinned memory, as uint8. None stays where the split is.
     """
 
     def __init__(
-        self, split: Split, mean: tuple[float, ...], std: tuple[float, ...], augment: Augmentation | None = None
+        self,
+        split: Split,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        augment: Augmentation | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.split = split
         self.mean = torch.tensor(mean).view(1, -1, 1, 1)
         self.std = torch.tensor(std).view(1, -1, 1, 1)
         self.augment = augment
+        self.device = device
 
     def __getitem__(self, key: BatchKey) -> Batch:
         pixels, targets = self.split.select(key.indices)
+        if self.device is not None:
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+            targets = targets.pin_memory().to(self.device, non_blocking=True)
         if self.mean.device != pixels.device:
             self.mean, self.std = self.mean.to(pixels.device), self.std.to(pixels.device)
         # The arithmetic of torchvision's ToTensor and Normalize, in their order: bit for bit the same numbers.

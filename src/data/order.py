@@ -35,6 +35,11 @@ class BatchOrder(Sampler[BatchKey]):
         shuffle: False gives the order of the split, in every epoch.
         rank: This process.
         world_size: Number of processes.
+
+    Attributes:
+        device: Where the indices of a batch are: with the images. Copied to a GPU batch by batch, they would have every
+            step wait for the one before.
+        epoch: The one that the next iteration yields.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class BatchOrder(Sampler[BatchKey]):
         self.shuffle = shuffle
         self.rank = rank
         self.world_size = world_size
+        self.device = torch.device("cpu")
         self.epoch = 0
         self._skip = 0
         global_size = batch_size * world_size
@@ -57,7 +63,7 @@ class BatchOrder(Sampler[BatchKey]):
         return len(self._starts)
 
     def __iter__(self) -> Iterator[BatchKey]:
-        order = self.permutation()
+        order = self.permutation().to(self.device)
         first, self._skip = self._skip, 0
         for step in range(first, len(self)):
             yield BatchKey(self._batch_seed(step), order[self._global_slice(step)][self.rank :: self.world_size])
