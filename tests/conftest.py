@@ -77,7 +77,7 @@ def train_tiny(compose_config: Compose, tiny_root: Path, tmp_path: Path) -> Trai
 def command(tmp_path: Path) -> Command:
     """Run `python -m src.<entry> ...` as a person would, in a fresh directory; returns the finished process."""
 
-    def run(entry: str, *arguments: str, timeout: float = 120, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(entry: str, *arguments: str, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
         cwd = tmp_path / "cwd"
         cwd.mkdir(exist_ok=True)
         return subprocess.run(

@@ -37,7 +37,7 @@ def start(cwd: Path, *arguments: str, program: tuple[str, ...] = ("-m", "src.tra
     )
 
 
-def finish(process: Any, timeout: float = 90) -> tuple[int, str]:
+def finish(process: Any, timeout: float = 240) -> tuple[int, str]:
     output, _ = process.communicate(timeout=timeout)
     return process.returncode, output
 
@@ -220,7 +220,7 @@ def test_a_deterministic_run_repeats_itself_bit_for_bit(
 
 def test_ddp_jobs_of_a_sweep_share_nothing_and_see_one_config(tmp_path: Path, tiny_arguments: list[str]) -> None:
     arguments = ["-m", *tiny_arguments, *DDP, "optimizer.lr=0.1,0.01", "sweep.name=s", "hydra.launcher.slots=2"]
-    code, output = finish(start(tmp_path, *arguments), timeout=120)
+    code, output = finish(start(tmp_path, *arguments))
     assert code == 0, output
     found = [report(path.parent) for path in sorted((tmp_path / "outputs/sweeps/s").glob("[0-9]*/report.json"))]
     assert [each["status"] for each in found] == ["completed", "completed"]
@@ -241,7 +241,7 @@ def test_torchrun_with_two_nodes_on_one_machine_makes_one_run(
         )
         for rank in (0, 1)
     ]
-    ends = [finish(node, timeout=120) for node in nodes]
+    ends = [finish(node) for node in nodes]
     assert [code for code, _ in ends] == [0, 0], ends
     (path,) = (tmp_path / "outputs").rglob("report.json")
     found = report(path.parent)

@@ -64,7 +64,7 @@ def test_a_job_whose_time_is_up_goes_on_when_it_is_queued_again(
     assert done < 300
 
     second = tasks(count, 1, unused_port, tmp_path, *arguments)
-    ends = [finish(task, timeout=120) for task in second]
+    ends = [finish(task) for task in second]
     assert [code for code, _ in ends] == [0] * count, ends
     assert [path.parent for path in (tmp_path / "outputs").rglob("report.json")] == [run]
     assert report(run)["status"] == "completed"
