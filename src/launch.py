@@ -248,6 +248,7 @@ def _lost_contact(error: BaseException) -> bool:
 
 def _log_to(path: Path) -> None:
     """Everything goes to the file, errors to the terminal too."""
+    path.parent.mkdir(parents=True, exist_ok=True)  # rank 0 may not have come to it yet
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = logging.StreamHandler(sys.stderr)

@@ -140,6 +140,28 @@ def test_however_the_ranks_are_started_the_run_is_the_same(
     assert {path.name for path in run.glob("*.log")} == {"train.log", "train_rank_1.log"}
 
 
+NOTEBOOK = """
+import sys
+from pathlib import Path
+sys.ps1 = ">>> "  # what a session is known by
+from src.cli import composed
+from src.train import train
+for name in ("first", "second"):
+    print(name, train(composed(sys.argv[1:]), Path(name)))
+"""
+
+
+def test_ranks_of_a_notebook_are_forked_from_it_as_often_as_asked(tmp_path: Path, tiny_root: Path) -> None:
+    overrides = (f"hydra.searchpath=[file://{ROOT / 'tests' / 'conf'}]", "data=tiny", f"data.root={tiny_root}", *DDP)
+    code, output = finish(
+        start(tmp_path, *overrides, "trainer.strategy=ddp_notebook", "trainer.max_epochs=1", program=("-c", NOTEBOOK))
+    )
+    assert code == 0, output
+    first, second = (report(tmp_path / name) for name in ("first", "second"))
+    assert first["effective"]["world_size"] == second["effective"]["world_size"] == 2
+    assert first["metrics"] == second["metrics"]
+
+
 @pytest.mark.parametrize("how", ["raise", "kill"])
 def test_a_rank_that_fails_ends_the_job_soon_as_failed(tmp_path: Path, tiny_arguments: list[str], how: str) -> None:
     arguments = [*tiny_arguments, *DDP, "model=misbehaving", f"model.how={how}", "model.rank=1"]
