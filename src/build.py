@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -26,6 +28,7 @@ from src.callbacks.tensorboard import TensorBoardPages
 from src.checkpoints import SafeCheckpointIO
 from src.data.datamodule import ImageDataModule
 from src.errors import ConfigError
+from src.launch import cluster_environments
 from src.models.classifier import (
     Classifier,
     OptimizerFactory,
@@ -154,11 +157,17 @@ def build_trainer(
         changes: Arguments that override the config's.
     """
     plugins = [SafeCheckpointIO(), *_build_each("trainer.plugins", cfg.trainer.plugins)]
+    if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+        plugins += cluster_environments()
     root = {"default_root_dir": str(directory)} if cfg.trainer.default_root_dir is None else {}
     given = {**root, "callbacks": callbacks, "logger": loggers, "plugins": plugins, **changes}
     settings = OmegaConf.masked_copy(cfg.trainer, [key for key in cfg.trainer if key != "plugins"])
     trainer: Trainer = _make("trainer", settings)(**given)
-    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+    launcher = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher) and launcher.cluster_environment.creates_processes_externally:
+        with _refusals_named("trainer"):  # Lightning looks at this when it launches
+            launcher.cluster_environment.validate_settings(launcher.num_processes, launcher.num_nodes)
+    elif isinstance(launcher, _MultiProcessingLauncher | _SubprocessScriptLauncher):
         trainer.strategy._launcher = None  # the ranks are there already: see `started_ranks`
     return trainer
 

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import InterruptedRunError, PreemptedError, RankFailedError, RunError
+
+if TYPE_CHECKING:
+    from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -89,14 +92,16 @@ class Ranks:
         if error is None or isinstance(error, PreemptedError | InterruptedRunError):
             patience = time.monotonic() + 4 * _GRACE_S
             for process in self.processes:
-                process.join(max(0.0, patience - time.monotonic()))
+                if process.pid is not None:
+                    process.join(max(0.0, patience - time.monotonic()))
         self.kill()
 
     def kill(self) -> None:
         """End them at once."""
         for process in self.processes:
-            process.kill()
-            process.join()
+            if process.pid is not None:
+                process.kill()
+                process.join()
 
 
 @contextmanager
@@ -107,48 +112,43 @@ def started_ranks(cfg: DictConfig, directory: Path) -> Iterator[Ranks]:
         cfg: The resolved config.
         directory: The run directory.
     """
+    import torch
+
     count = _processes_to_be(cfg)
-    if count == 1:
-        yield Ranks()
-        return
-    from lightning.fabric.plugins.environments.lightning import find_free_network_port
-
-    environment = {
-        # Of a run over several machines, these two and NODE_RANK are given.
-        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
-        "MASTER_PORT": os.environ.get("MASTER_PORT") or str(find_free_network_port()),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(_threads(count)),
-    }
+    variables = _variables(count) if count > 1 else {}
     first = int(os.environ.get("NODE_RANK", "0")) * count
-    context = multiprocessing.get_context(start_method(str(cfg.trainer.strategy)))
-    errors: SimpleQueue[RunError] = context.SimpleQueue()
-    processes = [
-        context.Process(  # type: ignore[attr-defined]  # of every context
-            target=_be_rank,
-            args=(environment | _rank_variables(rank, first), OmegaConf.to_container(cfg), str(directory), errors),
-            name=f"rank {rank}",
-        )
-        for rank in range(1, count)
-    ]
-    ranks = Ranks(processes, errors)
-    with _environment(environment | _rank_variables(0, first)):
-        import torch
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
-        for process in processes:
-            process.start()
+    ranks = _prepared(cfg, directory, count, variables, first) if count > 1 else Ranks()
+    threads = torch.get_num_threads()
+    with _environment(variables | _rank_variables(0, first) if count > 1 else {}):
+        if count > 1:
+            torch.set_num_threads(int(variables["OMP_NUM_THREADS"]))
         try:
+            for process in ranks.processes:
+                process.start()
             yield ranks
         except BaseException as error:
             ranks.end(error)
             raise
         else:
             ranks.end(None)
-        finally:
             if torch.distributed.is_initialized():  # so that this process can be part of another run
                 torch.distributed.destroy_process_group()
+        finally:
             torch.set_num_threads(threads)
+
+
+def _prepared(cfg: DictConfig, directory: Path, count: int, variables: dict[str, str], first: int) -> Ranks:
+    context = multiprocessing.get_context(start_method(str(cfg.trainer.strategy)))
+    errors: SimpleQueue[RunError] = context.SimpleQueue()
+    processes = [
+        context.Process(  # type: ignore[attr-defined]  # of every context
+            target=_be_rank,
+            args=(variables | _rank_variables(rank, first), OmegaConf.to_container(cfg), str(directory), errors),
+            name=f"rank {rank}",
+        )
+        for rank in range(1, count)
+    ]
+    return Ranks(processes, errors)
 
 
 def start_method(strategy: str) -> str:
@@ -159,14 +159,17 @@ def start_method(strategy: str) -> str:
 def _processes_to_be(cfg: DictConfig) -> int:
     """On this machine, this one included; 1 where something else, such as torchrun or SLURM, starts them."""
     trainer = cfg.trainer
-    if not str(trainer.strategy).startswith(("auto", "ddp", "fsdp", "deepspeed")) or _started_elsewhere():
+    if not str(trainer.strategy).startswith(("auto", "ddp", "fsdp", "deepspeed")):
+        return 1
+    if "LOCAL_RANK" in os.environ or _started_by_a_cluster():
         return 1
     import torch
     from lightning.pytorch.accelerators import AcceleratorRegistry
 
     name = str(trainer.accelerator)
     if name in ("auto", "gpu"):
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        # Not is_available, which may set CUDA up: a fork of this process could not use it any more.
+        name = "cuda" if torch.cuda.device_count() > 0 else "mps" if torch.backends.mps.is_available() else "cpu"
     accelerator = AcceleratorRegistry.get(name)
     devices: Any = OmegaConf.to_container(trainer.devices) if OmegaConf.is_config(trainer.devices) else trainer.devices
     if devices == "auto":
@@ -174,15 +177,34 @@ def _processes_to_be(cfg: DictConfig) -> int:
     return len(accelerator.get_parallel_devices(accelerator.parse_devices(devices)))
 
 
-def _started_elsewhere() -> bool:
+def cluster_environments() -> list["ClusterEnvironment"]:
+    """What to tell the trainer where it would look for the ranks in the wrong place: they are `started_ranks`'."""
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+
+    ours = "LOCAL_RANK" in os.environ and not _started_by_a_cluster()
+    return [LightningEnvironment()] if ours else []
+
+
+def _started_by_a_cluster() -> bool:
     from lightning.fabric.plugins.environments.lsf import LSFEnvironment
     from lightning.fabric.plugins.environments.mpi import MPIEnvironment
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
-    # The ones that Lightning looks for.
-    others = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
-    return "LOCAL_RANK" in os.environ or any(each.detect() for each in others)
+    # The ones that Lightning looks for. A SLURM job of one task has its ranks yet to be started.
+    slurm = SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1
+    return slurm or any(each.detect() for each in (TorchElasticEnvironment, LSFEnvironment, MPIEnvironment))
+
+
+def _variables(count: int) -> dict[str, str]:
+    """Of every rank's environment; of a run over several machines, the first two and NODE_RANK are given."""
+    from lightning.fabric.plugins.environments.lightning import find_free_network_port
+
+    return {
+        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
+        "MASTER_PORT": os.environ.get("MASTER_PORT") or str(find_free_network_port()),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(_threads(count)),
+    }
 
 
 def _rank_variables(local_rank: int, first: int) -> dict[str, str]:
@@ -198,7 +220,9 @@ def _threads(count: int) -> int:
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
+    """Set variables for the block, and undo what Lightning sets in it, which would be wrong for another run."""
+    names = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
     os.environ.update(variables)
     try:
         yield

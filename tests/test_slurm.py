@@ -71,6 +71,28 @@ def test_a_job_whose_time_is_up_goes_on_when_it_is_queued_again(
     assert len(columns(run)) == 300
 
 
+@pytest.mark.slow
+def test_a_job_of_one_task_starts_its_ranks_itself(
+    tmp_path: Path, tiny_arguments: list[str], unused_port: int, scontrol: Path
+) -> None:
+    (task,) = tasks(1, 0, unused_port, tmp_path, *tiny_arguments, "trainer=ddp_cpu", "trainer.devices=2")
+    code, output = finish(task)
+    assert code == 0, output
+    (run,) = [path.parent for path in (tmp_path / "outputs").rglob("report.json")]
+    assert report(run)["effective"]["world_size"] == 2
+
+
+@pytest.mark.slow
+def test_another_number_of_tasks_than_devices_is_refused(
+    tmp_path: Path, tiny_arguments: list[str], unused_port: int, scontrol: Path
+) -> None:
+    started = tasks(2, 0, unused_port, tmp_path, *tiny_arguments, "trainer=ddp_cpu", "trainer.devices=3")
+    for code, output in map(finish, started):
+        assert code == 2, output
+        assert "--ntasks-per-node=2" in output
+        assert "Traceback" not in output
+
+
 def test_a_requeued_command_finds_its_own_run_among_those_of_its_job(
     train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,11 @@ class StopGracefully(Callback):
         self.request.trainer = trainer
         cluster = trainer._accelerator_connector.cluster_environment
         # In Lightning's own handler each rank would save where it stands, while the others are in a collective.
-        again = cluster.requeue_signal if isinstance(cluster, SLURMEnvironment) and cluster.auto_requeue else None
+        again = None
+        if isinstance(cluster, SLURMEnvironment):
+            again = cluster.requeue_signal if cluster.auto_requeue else None
+        elif SLURMEnvironment.detect():  # one task, whose ranks are ours
+            again = signal.SIGUSR1
         self.request.install(again)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
