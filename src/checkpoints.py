@@ -136,19 +136,19 @@ def state_problems(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> li
 
 
 def random_state() -> dict[str, Any]:
-    """Torch's generator states on every device in use, as plain tensors."""
+    """The states of torch's generators on the CPU and on this rank's GPU, as plain tensors."""
     state: dict[str, Any] = {"cpu": torch.get_rng_state()}
     # torch's is_initialized lacks annotations
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        state["cuda"] = torch.cuda.get_rng_state_all()
+        state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Set what `random_state` returned; other devices than it was taken on keep their state."""
+    """Set what `random_state` returned; a GPU takes it from whichever it was taken on."""
     torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
 
 
 def _save(checkpoint: dict[str, Any], path: Path) -> None:

@@ -50,6 +50,8 @@ def export(net: SavedNet, format: str, path: Path) -> float | None:
         ConfigError: If a package that the format needs is not installed.
         ExportError: If the format can't express the net, or the logits differ.
     """
+    if path.suffix == ".json":
+        raise ConfigError(f"--output {path}: what the net's inputs mean goes to that name; choose {FORMATS[format]}")
     if missing := [name for name in _NEEDS.get(format, ()) if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"--format {format} needs {' and '.join(missing)}: pip install -e '.[onnx]'")
     import torch

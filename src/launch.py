@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.errors import InterruptedRunError, PreemptedError, RankFailedError, RunError
+from src.errors import ConfigError, InterruptedRunError, PreemptedError, RankFailedError, RunError
 
 if TYPE_CHECKING:
     from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -41,6 +41,7 @@ class Ranks:
         self._errors = errors
         self._ending = False
         self._failed: RunError | None = None
+        self._lock = threading.Lock()
 
     def watch(self, on_failure: Callable[[RunError], None]) -> None:
         """End this process soon after another rank has failed: it would wait for that rank for ever.
@@ -78,13 +79,16 @@ class Ranks:
 
     def _failure(self) -> RunError | None:
         """Of the first rank that has failed; what it said is worth more than its exit code."""
-        codes = [process.exitcode for process in self.processes]
-        if self._errors is not None and not self._errors.empty():
-            self._failed = self._errors.get()
-        for rank, code in enumerate(codes, start=1):
-            if self._failed is None and code not in (None, *_STOPPED):
+        with self._lock:
+            codes = {rank: process.exitcode for rank, process in enumerate(self.processes, start=1)}
+            failed = {rank: code for rank, code in codes.items() if code not in (None, *_STOPPED)}
+            killed = {rank: code for rank, code in failed.items() if code is not None and code < 0}
+            if self._failed is None and not killed and self._errors is not None and not self._errors.empty():
+                self._failed = self._errors.get()
+            if self._failed is None and failed:
+                rank, code = next(iter((killed or failed).items()))
                 self._failed = RankFailedError(f"rank {rank} ended with code {code}")
-        return self._failed
+            return self._failed
 
     def end(self, error: BaseException | None) -> None:
         """Wait for ranks that are about to end as well, do not wait for others."""
@@ -127,18 +131,41 @@ def started_ranks(cfg: DictConfig, directory: Path) -> Iterator[Ranks]:
                 process.start()
             yield ranks
         except BaseException as error:
+            _leave_group(failed=True)
             ranks.end(error)
             raise
         else:
+            _leave_group(failed=False)  # before the others are waited for: NCCL leaves it together
             ranks.end(None)
-            if torch.distributed.is_initialized():  # so that this process can be part of another run
-                torch.distributed.destroy_process_group()
         finally:
             torch.set_num_threads(threads)
 
 
+def _leave_group(*, failed: bool) -> None:
+    """Make this process free for another run; after a failure, without waiting for ranks that may be gone."""
+    from torch.distributed import destroy_process_group, distributed_c10d, get_backend, is_initialized
+
+    if not is_initialized():
+        return
+    if failed and get_backend() == "nccl":
+        distributed_c10d._abort_process_group()
+    else:
+        destroy_process_group()
+
+
 def _prepared(cfg: DictConfig, directory: Path, count: int, variables: dict[str, str], first: int) -> Ranks:
-    context = multiprocessing.get_context(start_method(str(cfg.trainer.strategy)))
+    method = start_method(str(cfg.trainer.strategy))
+    if method == "fork":
+        import torch
+
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's lacks annotations
+            raise ConfigError(
+                f"trainer.strategy={cfg.trainer.strategy}: this process has used its GPU, so no other can be forked "
+                "from it: restart it (in a notebook, the kernel), or choose trainer.devices=1"
+            )
+        # If this process has ever used two threads, a fork of it that does so waits for ever for the second.
+        variables = variables | {"OMP_NUM_THREADS": "1"}
+    context = multiprocessing.get_context(method)
     errors: SimpleQueue[RunError] = context.SimpleQueue()
     processes = [
         context.Process(  # type: ignore[attr-defined]  # of every context
@@ -164,6 +191,7 @@ def _processes_to_be(cfg: DictConfig) -> int:
     if "LOCAL_RANK" in os.environ or _started_by_a_cluster():
         return 1
     import torch
+    from lightning.fabric.utilities.imports import _IS_INTERACTIVE
     from lightning.pytorch.accelerators import AcceleratorRegistry
 
     name = str(trainer.accelerator)
@@ -173,8 +201,13 @@ def _processes_to_be(cfg: DictConfig) -> int:
     accelerator = AcceleratorRegistry.get(name)
     devices: Any = OmegaConf.to_container(trainer.devices) if OmegaConf.is_config(trainer.devices) else trainer.devices
     if devices == "auto":
+        if name == "cuda" and _IS_INTERACTIVE:
+            return 1  # as Lightning does in a notebook
         devices = accelerator.auto_device_count()
-    return len(accelerator.get_parallel_devices(accelerator.parse_devices(devices)))
+    try:
+        return len(accelerator.get_parallel_devices(accelerator.parse_devices(devices)))
+    except Exception as error:  # Lightning's own words about what it can't make sense of
+        raise ConfigError(f"trainer.devices={devices}: {error}") from error
 
 
 def cluster_environments() -> list["ClusterEnvironment"]:
@@ -245,13 +278,15 @@ def _be_rank(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every rank; rank 0 decides for all
     os.environ.update(environment)
     rank = int(environment["RANK"])
+    if (torch := sys.modules.get("torch")) is not None:  # a fork: the variable comes too late
+        torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
     _log_to(Path(directory) / f"train_rank_{rank}.log")
     from src.train import train
 
     try:
         train(OmegaConf.create(values), Path(directory))
     except RunError as error:
-        if error.exit_code not in _STOPPED:
+        if error.exit_code not in _STOPPED and not isinstance(error, RankFailedError):  # which tells of another
             errors.put(type(error)(f"rank {rank}: {error}"))
         raise SystemExit(error.exit_code) from None
     except BaseException as error:

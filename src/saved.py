@@ -85,7 +85,7 @@ def saved_net(directory: Path, checkpoint: str = BEST) -> SavedNet:
     saved = load_checkpoint(path)
     facts = saved.get("dataset")
     if facts is None:
-        raise CheckpointError(f"{path} does not say what it was trained on: src.train did not make it")
+        raise CheckpointError(f"{path} does not say what it was trained on: it was made by an earlier version")
     net = build_net(cfg, in_shape=tuple(facts["shape"]), num_classes=len(facts["classes"]))
     state = {key.removeprefix("net."): value for key, value in saved["state_dict"].items() if key.startswith("net.")}
     load_state(net, {key: value.float() if value.is_floating_point() else value for key, value in state.items()}, path)

@@ -14,17 +14,25 @@ _RUNS = Path("outputs/train/slurm")
 
 
 def step_directory(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The run directory of a step with several tasks, the same for each of them and after a requeue; else None."""
-    if int(environment.get("SLURM_NTASKS", "") or 1) > 1 and "SLURM_PROCID" in environment:
-        return f"{_RUNS}/{environment['SLURM_JOB_ID']}_{environment.get('SLURM_STEP_ID', '0')}"
-    return None
+    """The run directory of a step with several tasks, the same for each of them; else None.
+
+    After a requeue it is the one that holds a checkpoint to go on from, or a new one where none does.
+    """
+    if int(environment.get("SLURM_NTASKS", "") or 1) < 2 or "SLURM_PROCID" not in environment:
+        return None
+    first = f"{_RUNS}/{environment['SLURM_JOB_ID']}_{environment.get('SLURM_STEP_ID', '0')}"
+    names = [first, *(f"{first}_{restart}" for restart in range(1, _restarts(environment) + 1))]
+    return next((name for name in reversed(names) if _can_go_on(Path(name))), names[-1])
 
 
 def remember(directory: Path, environment: Mapping[str, str] = os.environ) -> None:
     """Note that this job is in a run, in case the job is queued again: its directory has the time in its name."""
     if note := _note(directory, environment):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(str(directory.resolve()), encoding="utf-8")
+        try:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(str(directory.resolve()), encoding="utf-8")
+        except OSError as error:  # the run can do without
+            log.warning("If SLURM queues this job again, it will begin anew: can't write %s: %s", note, error.strerror)
 
 
 def forget(directory: Path, environment: Mapping[str, str] = os.environ) -> None:
@@ -40,16 +48,16 @@ def requeued_directory(arguments: Sequence[str], environment: Mapping[str, str] 
         arguments: Of the command.
         environment: Of the process.
     """
-    if int(environment.get("SLURM_RESTART_COUNT", "") or 0) < 1:
+    if _restarts(environment) < 1:
         return None
     given = [argument.partition("=")[2] for argument in arguments if argument.startswith("hydra.run.dir=")]
     directory = given[-1].strip("'\"") if given else step_directory(environment)
     if directory is not None:
-        return directory if Path(directory, "report.json").exists() else None
-    typed = [argument for argument in arguments if not argument.startswith(("hydra.", "-"))]
+        return directory if _can_go_on(Path(directory)) else None
+    typed = [argument for argument in arguments if "=" in argument and not argument.startswith(("hydra.", "-"))]
     for note in sorted(_notes(environment).glob("*.run")):
         run = Path(note.read_text(encoding="utf-8"))
-        if _overrides(run) == typed:
+        if _overrides(run) == typed and _can_go_on(run):
             return str(run)
     return None
 
@@ -66,6 +74,15 @@ def requeue(environment: Mapping[str, str] = os.environ) -> None:
         log.error("SLURM did not queue job %s again: %s", job, str(reason).strip())
     else:
         log.info("SLURM job %s is queued again", job)
+
+
+def _restarts(environment: Mapping[str, str]) -> int:
+    return int(environment.get("SLURM_RESTART_COUNT", "") or 0)
+
+
+def _can_go_on(run: Path) -> bool:
+    """Whether a run has saved anything: a job that was stopped before its first checkpoint begins anew."""
+    return (run / "report.json").exists() and any((run / "checkpoints").glob("*.ckpt"))
 
 
 def _notes(environment: Mapping[str, str]) -> Path:

@@ -89,16 +89,18 @@ def recorded(record: RunRecord, cfg: DictConfig, ranks: Ranks) -> Iterator["Stop
     """
     from src.callbacks.stop import StopRequest
 
-    stop = StopRequest()
-    stop.install()
     if process_rank() == 0:
         slurm.remember(record.directory)
+    stop = StopRequest()
+    stop.install()
     ranks.watch(partial(_give_up, record))
     try:
         yield stop
     except BaseException as raised:
         cause = ranks.cause(raised)
-        error = stop.error() if stop.reason is not None else as_run_error(cause, batch_size=cfg.data.batch_size)
+        # Lightning's SIGTERMException is a SystemExit; anything else that follows a signal is a failure of its own.
+        stopped = stop.reason is not None and isinstance(raised, SystemExit | KeyboardInterrupt | stop.reason)
+        error = stop.error() if stopped else as_run_error(cause, batch_size=cfg.data.batch_size)
         record.finish(status_of(error), error)
         if stop.requeue:
             slurm.requeue()

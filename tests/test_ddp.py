@@ -146,6 +146,9 @@ from pathlib import Path
 sys.ps1 = ">>> "  # what a session is known by
 from src.cli import composed
 from src.train import train
+import torch
+torch.set_num_threads(2)
+torch.rand(2000, 2000) @ torch.rand(2000, 2000)  # threads that no fork has
 for name in ("first", "second"):
     print(name, train(composed(sys.argv[1:]), Path(name)))
 """

@@ -133,7 +133,9 @@ def test_a_stop_in_the_middle_of_an_epoch_saves_that_very_step(train_tiny: Train
     assert torch.load(tmp_path / "part" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 21
 
 
-@pytest.mark.parametrize(("batch_size", "twice", "steps"), [(16, 0, 24), (64, 32, 7), (24, 16, 17), (539, 160, 1)])
+@pytest.mark.parametrize(
+    ("batch_size", "twice", "steps"), [(16, 0, 24), (64, 32, 7), (24, 16, 17), (256, 160, 3), (539, 160, 1)]
+)
 def test_an_epoch_gone_on_with_in_batches_of_another_size_leaves_no_image_out(
     train_tiny: Train, tmp_path: Path, batch_size: int, twice: int, steps: int, caplog: pytest.LogCaptureFixture
 ) -> None:

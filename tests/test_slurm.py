@@ -121,6 +121,33 @@ def test_a_requeued_job_goes_on_in_the_directory_it_was_given(
     assert f"resume='{run}'" in with_resume(arguments)
 
 
+def test_a_job_queued_again_before_its_first_checkpoint_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = JOB | {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}
+    first = slurm.step_directory(job)
+    assert first == "outputs/train/slurm/4242_0"
+    (tmp_path / first).mkdir(parents=True)
+    (tmp_path / first / "report.json").write_text("{}")
+    second = slurm.step_directory(job | {"SLURM_RESTART_COUNT": "1"})
+    assert second == f"{first}_1"
+    assert slurm.requeued_directory([], job | {"SLURM_RESTART_COUNT": "1"}) is None
+    (tmp_path / second / "checkpoints").mkdir(parents=True)
+    (tmp_path / second / "report.json").write_text("{}")
+    (tmp_path / second / "checkpoints" / "last.ckpt").touch()
+    assert slurm.requeued_directory([], job | {"SLURM_RESTART_COUNT": "2"}) == second
+
+
+def test_a_place_that_cannot_be_written_to_costs_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").write_text("a file where a directory should be")
+    slurm.remember(tmp_path / "run", JOB)
+    assert "it will begin anew" in caplog.text
+
+
 def test_nothing_is_noted_where_there_is_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     slurm.remember(tmp_path / "run", {})

@@ -373,6 +373,13 @@ def test_whole_matrices_and_shared_out_parameters_exclude_each_other(compose_con
     assert any("optimizer=muon" in line and "choose optimizer=adamw" in line for line in found)
 
 
+@no_gpu
+@pytest.mark.parametrize("devices", ["-1", "[0,1]", "'0,1'"])
+def test_devices_that_mean_nothing_on_a_cpu_are_explained(train_tiny: Train, devices: str) -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.devices="):
+        train_tiny(f"trainer.devices={devices}")
+
+
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook", "ddp_find_unused_parameters_true"])
 def test_every_way_of_starting_ranks_is_accepted(compose_config: Compose, strategy: str) -> None:
     assert problems_with_libraries(compose_config("trainer=ddp_cpu", f"trainer.strategy={strategy}")) == []

@@ -40,7 +40,12 @@ def steps(root: Path, rounds: int, models: Sequence[str], batch_sizes: Sequence[
                 ours, theirs = [], []
                 for _ in range(rounds):
                     theirs.append(_hand_written(root, model, batch_size, precision))
-                    settings = [f"model={model}", f"data.batch_size={batch_size}", f"trainer.precision={precision}"]
+                    settings = [
+                        "trainer.devices=1",
+                        f"model={model}",
+                        f"data.batch_size={batch_size}",
+                        f"trainer.precision={precision}",
+                    ]
                     ours.append(trained(root, settings, 60_000))
                 ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
                 lines.append(

@@ -141,7 +141,7 @@ class EpochRecorder(Checkpoint):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the random state, to be set when training begins; count the epoch's batches in their new size."""
         self._random_state = checkpoint.get("random_state")
-        if first := _data_of(trainer).resumes_at_batch:
+        if (first := _data_of(trainer).resumes_at_batch) is not None:
             batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
             batches.update(dict.fromkeys(batches, first))
 

@@ -88,14 +88,11 @@ class StopGracefully(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on there is something to save. Lightning has installed its own handlers by now."""
         self.request.trainer = trainer
-        cluster = trainer._accelerator_connector.cluster_environment
-        # In Lightning's own handler each rank would save where it stands, while the others are in a collective.
-        again = None
-        if isinstance(cluster, SLURMEnvironment):
-            again = cluster.requeue_signal if cluster.auto_requeue else None
-        elif SLURMEnvironment.detect():  # one task, whose ranks are ours
-            again = signal.SIGUSR1
-        self.request.install(again)
+        self._install(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning has installed its own handlers for the test too, which know nothing of the run's record."""
+        self._install(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """All is saved."""
@@ -110,6 +107,16 @@ class StopGracefully(Callback):
             require_finite_weights(pl_module, trainer)
             self.recorder.save_last(trainer)
             self.request.saved_at = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}"
+
+    def _install(self, trainer: Trainer) -> None:
+        cluster = trainer._accelerator_connector.cluster_environment
+        # In Lightning's own handler each rank would save where it stands, while the others are in a collective.
+        again = None
+        if isinstance(cluster, SLURMEnvironment):
+            again = cluster.requeue_signal if cluster.auto_requeue else None
+        elif SLURMEnvironment.detect():  # one task, whose ranks are ours
+            again = signal.SIGUSR1
+        self.request.install(again)
 
 
 class StopTogether(Callback):

@@ -71,7 +71,9 @@ class ImageDataModule(LightningDataModule):
         chosen = [augmentation for augmentation in (augmentations or {}).values() if augmentation is not None]
         self.augmentation = Compose(chosen) if augment and chosen else None
         self.splits: dict[str, TensorSplit] = {}
+        self.resumes_at_batch: int | None = None  # within an epoch; None where a run begins one
         self._resume_at: dict[str, int] | None = None
+        self._train_order: BatchOrder | None = None
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -123,6 +125,7 @@ class ImageDataModule(LightningDataModule):
             order.set_epoch(start["epoch"])
             order.skip(start["batch"])
             self._resume_at = None
+        self._train_order = order
         return self._loader("train", order, self.augmentation)
 
     def val_dataloader(self) -> Loader:
@@ -152,14 +155,14 @@ class ImageDataModule(LightningDataModule):
         size = self.batch_size * self.trainer.world_size
         old = int(state_dict.get("global_batch_size", size))
         batch = int(state_dict["batch"]) * old // size
-        self._resume_at = {"epoch": int(state_dict["epoch"]), "batch": batch}
+        self.resumes_at_batch = batch if state_dict["batch"] else None
+        if self._train_order is not None:  # FSDP loads a checkpoint after a schedule may have had the loader built
+            self._train_order.set_epoch(int(state_dict["epoch"]))
+            self._train_order.skip(batch)
+        else:
+            self._resume_at = {"epoch": int(state_dict["epoch"]), "batch": batch}
         if old != size and self.trainer.is_global_zero:
             log.info("Global batches have %d images from here on, instead of %d", size, old)
-
-    @property
-    def resumes_at_batch(self) -> int:
-        """The batch of the epoch with which a resumed run goes on; 0 for one that begins an epoch."""
-        return self._resume_at["batch"] if self._resume_at else 0
 
     def _order(self, split: str, batch_size: int, *, shuffle: bool = False) -> BatchOrder:
         rank, world_size, overfit = 0, 1, False

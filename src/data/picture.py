@@ -36,6 +36,8 @@ def _without_surprises(picture: Image.Image) -> Image.Image:
     """The picture in a mode that Pillow converts as one would think."""
     if picture.mode.startswith("I"):  # 16 bits per pixel: converted as they are, all but the darkest become white
         return Image.fromarray((np.asarray(picture).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
-    if picture.mode == "P" and "transparency" in picture.info:  # straight to RGB or grey draws a warning
-        return picture.convert("RGBA")
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        # As viewers show it: what is left of a transparent picture without its transparency may be all black.
+        paper = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(paper, picture.convert("RGBA"))
     return picture
