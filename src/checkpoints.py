@@ -13,10 +13,9 @@ from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
 from src.errors import CheckpointError
+from src.record import LAST
 
 log = logging.getLogger(__name__)
-
-BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 class SafeCheckpointIO(CheckpointIO):

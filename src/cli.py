@@ -3,7 +3,8 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -13,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from src import slurm
 from src.errors import ConfigError, RunError
 from src.overrides import explain
-from src.ranks import shared_arguments
+from src.ranks import process_rank
 from src.record import CONFIG, read_report
-from src.slurm import requeued_directory
 from src.validate import problems
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,12 +107,11 @@ def with_resume(arguments: Sequence[str]) -> list[str]:
         ConfigError: If the directory is not that of a run.
     """
     given = [argument for argument in arguments if argument.startswith("resume=")]
-    if not given and (requeued := requeued_directory(arguments)) is not None:
+    if not given and (requeued := slurm.requeued_directory(arguments)) is not None:
         given = [f"resume={requeued}"]
         arguments = given  # the saved config has the rest
     value = given[-1].removeprefix("resume=") if given else "null"
-    rewritten = any(argument.startswith("--config-path=") for argument in arguments)  # as in the ranks of a DDP run
-    if value == "null" or rewritten:
+    if value == "null":
         return list(arguments)
     if value == "":
         raise ConfigError("resume= is empty: give a run directory, as in resume=outputs/train/<date>/<time>")
@@ -133,6 +133,38 @@ def with_resume(arguments: Sequence[str]) -> list[str]:
         f"resume={quoted}",
         *rest,
     ]
+
+
+def shared_arguments(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Under torchrun or SLURM, what makes every rank use one run directory; nothing to add elsewhere.
+
+    They start the same command once per rank, and each would name its directory by its own clock.
+    """
+    rank = process_rank(environment)
+    extra = []
+    if not any(argument.startswith("hydra.run.dir=") for argument in arguments):
+        directory = _common_directory(rank, environment)
+        if directory is None:
+            return []
+        extra.append(f"hydra.run.dir={directory}")
+    elif "TORCHELASTIC_RUN_ID" not in environment and slurm.tasks(environment) < 2:
+        return []
+    if rank > 0:
+        extra += ["hydra.output_subdir=null", f"hydra.job.name=train_rank_{rank}"]
+    return extra
+
+
+def _common_directory(rank: int, environment: Mapping[str, str]) -> str | None:
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, not in __all__
+
+        # torchrun's agent keeps this store open for its ranks; init_process_group uses it under other keys.
+        store = TCPStore(environment["MASTER_ADDR"], int(environment["MASTER_PORT"]), is_master=False)
+        key = f"strobe/run_dir/{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+        if rank == 0:
+            store.set(key, datetime.now().strftime("outputs/train/%Y-%m-%d/%H-%M-%S-%f"))
+        return str(store.get(key).decode())
+    return slurm.step_directory(environment)
 
 
 def _say(message: str) -> None:

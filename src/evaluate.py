@@ -8,8 +8,8 @@ from pathlib import Path
 
 from src.cli import exit_code
 from src.errors import ConfigError
-from src.record import CHECKPOINTS
-from src.saved import BEST, saved_config
+from src.record import BEST, CHECKPOINTS
+from src.saved import saved_config
 
 _ONE_DEVICE = ("trainer.devices=1", "trainer.num_nodes=1", "trainer.strategy=auto", "trainer.sync_batchnorm=false")
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from src.cli import exit_code
 from src.errors import ConfigError, RunError
-from src.record import write_atomically
-from src.saved import BEST, SavedNet, saved_net
+from src.record import BEST, write_atomically
+from src.saved import SavedNet, saved_net
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src import slurm
 from src.errors import ConfigError, InterruptedRunError, PreemptedError, RankFailedError, RunError
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ _STOPPED = (0, PreemptedError.exit_code, InterruptedRunError.exit_code)
 class Ranks:
     """The processes of the ranks that this one has started; none where there is one rank, or torchrun started all.
 
-    They are started before anything is built: then they import and build while this one does, and a fork finds no
-    thread of torch's running. Lightning's own launchers start them within `fit`, ``ddp_spawn`` and its like the first
-    rank too, which would leave the run's record and its signals in the wrong process.
+    They are started before anything is built, so they import and build while this one does. Lightning's own launchers
+    start them within `fit`, ``ddp_spawn`` and its like the first rank too, which would leave the run's record and its
+    signals in the wrong process.
     """
 
     def __init__(self, processes: Sequence[BaseProcess] = (), errors: "SimpleQueue[RunError] | None" = None) -> None:
@@ -118,14 +119,11 @@ def started_ranks(cfg: DictConfig, directory: Path) -> Iterator[Ranks]:
     """
     import torch
 
-    count = _processes_to_be(cfg)
-    variables = _variables(count) if count > 1 else {}
-    first = int(os.environ.get("NODE_RANK", "0")) * count
-    ranks = _prepared(cfg, directory, count, variables, first) if count > 1 else Ranks()
+    variables = _variables(_processes_to_be(cfg))
+    ranks = _prepared(cfg, directory, variables[1:])
     threads = torch.get_num_threads()
-    with _environment(variables | _rank_variables(0, first) if count > 1 else {}):
-        if count > 1:
-            torch.set_num_threads(int(variables["OMP_NUM_THREADS"]))
+    with _environment(variables[0]):
+        torch.set_num_threads(int(variables[0].get("OMP_NUM_THREADS", threads)))
         try:
             for process in ranks.processes:
                 process.start()
@@ -153,8 +151,12 @@ def _leave_group(*, failed: bool) -> None:
         destroy_process_group()
 
 
-def _prepared(cfg: DictConfig, directory: Path, count: int, variables: dict[str, str], first: int) -> Ranks:
+def _prepared(cfg: DictConfig, directory: Path, variables: Sequence[dict[str, str]]) -> Ranks:
+    """One process for each set of variables, not yet started."""
+    if not variables:
+        return Ranks()
     method = start_method(str(cfg.trainer.strategy))
+    threads = {}
     if method == "fork":
         import torch
 
@@ -164,16 +166,16 @@ def _prepared(cfg: DictConfig, directory: Path, count: int, variables: dict[str,
                 "from it: restart it (in a notebook, the kernel), or choose trainer.devices=1"
             )
         # If this process has ever used two threads, a fork of it that does so waits for ever for the second.
-        variables = variables | {"OMP_NUM_THREADS": "1"}
+        threads = {"OMP_NUM_THREADS": "1"}
     context = multiprocessing.get_context(method)
     errors: SimpleQueue[RunError] = context.SimpleQueue()
     processes = [
         context.Process(  # type: ignore[attr-defined]  # of every context
             target=_be_rank,
-            args=(variables | _rank_variables(rank, first), OmegaConf.to_container(cfg), str(directory), errors),
-            name=f"rank {rank}",
+            args=(each | threads, OmegaConf.to_container(cfg), str(directory), errors),
+            name=f"rank {each['RANK']}",
         )
-        for rank in range(1, count)
+        for each in variables
     ]
     return Ranks(processes, errors)
 
@@ -225,30 +227,26 @@ def _started_by_a_cluster() -> bool:
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     # The ones that Lightning looks for. A SLURM job of one task has its ranks yet to be started.
-    slurm = SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1
-    return slurm or any(each.detect() for each in (TorchElasticEnvironment, LSFEnvironment, MPIEnvironment))
+    by_slurm = SLURMEnvironment.detect() and slurm.tasks() > 1
+    return by_slurm or any(each.detect() for each in (TorchElasticEnvironment, LSFEnvironment, MPIEnvironment))
 
 
-def _variables(count: int) -> dict[str, str]:
-    """Of every rank's environment; of a run over several machines, the first two and NODE_RANK are given."""
+def _variables(count: int) -> list[dict[str, str]]:
+    """What each rank of this machine, this process first, has in its environment; nothing where there is one."""
+    if count == 1:
+        return [{}]
     from lightning.fabric.plugins.environments.lightning import find_free_network_port
 
-    return {
-        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
-        "MASTER_PORT": os.environ.get("MASTER_PORT") or str(find_free_network_port()),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(_threads(count)),
-    }
-
-
-def _rank_variables(local_rank: int, first: int) -> dict[str, str]:
-    # RANK goes before SLURM_PROCID, which is 0 in every process of a batch script.
-    return {"LOCAL_RANK": str(local_rank), "RANK": str(first + local_rank)}
-
-
-def _threads(count: int) -> int:
     from src.sweeps.slots import available_cpus
 
-    return max(1, available_cpus() // count)
+    shared = {  # of a run over several machines, the first two and NODE_RANK are given
+        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
+        "MASTER_PORT": os.environ.get("MASTER_PORT") or str(find_free_network_port()),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, available_cpus() // count)),
+    }
+    first = int(os.environ.get("NODE_RANK", "0")) * count
+    # RANK goes before SLURM_PROCID, which is 0 in every process of a batch script.
+    return [shared | {"LOCAL_RANK": str(local), "RANK": str(first + local)} for local in range(count)]
 
 
 @contextmanager
@@ -306,11 +304,9 @@ def _lost_contact(error: BaseException) -> bool:
 
 
 def _log_to(path: Path) -> None:
-    """Everything goes to the file, errors to the terminal too."""
+    """To the file, and to the terminal what `settle_process` lets through."""
     path.parent.mkdir(parents=True, exist_ok=True)  # rank 0 may not have come to it yet
     file = logging.FileHandler(path)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    terminal = logging.StreamHandler(sys.stderr)
-    terminal.setLevel(logging.ERROR)
-    logging.basicConfig(level=logging.INFO, handlers=[file, terminal], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[file, logging.StreamHandler()], force=True)
     logging.getLogger("src").setLevel(logging.DEBUG)

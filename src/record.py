@@ -28,6 +28,7 @@ REPORT = "report.json"
 CONFIG = "config.yaml"
 METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
+BEST, LAST = "best.ckpt", "last.ckpt"
 
 # How a run can end, by what it means for a sweep.
 SUCCEEDED = ("completed", "pruned")

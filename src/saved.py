@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from src.errors import CheckpointError, ConfigError
 from src.overrides import dotted_keys, nearest
-from src.record import CHECKPOINTS, CONFIG, read_report
-
-BEST = "best.ckpt"
+from src.record import BEST, CHECKPOINTS, CONFIG, read_report
 
 
 @dataclass(frozen=True)

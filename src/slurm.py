@@ -1,16 +1,23 @@
 """Under SLURM: where the tasks of a step meet, and how a job that is queued again finds the run it was in."""
 
 import hashlib
-import json
 import logging
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from src.errors import ConfigError
+from src.record import CHECKPOINTS, REPORT, read_report
+
 log = logging.getLogger(__name__)
 
 _RUNS = Path("outputs/train/slurm")
+
+
+def tasks(environment: Mapping[str, str] = os.environ) -> int:
+    """Of this step; 1 outside SLURM."""
+    return int(environment.get("SLURM_NTASKS", "") or 1)
 
 
 def step_directory(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -18,7 +25,7 @@ def step_directory(environment: Mapping[str, str] = os.environ) -> str | None:
 
     After a requeue it is the one that holds a checkpoint to go on from, or a new one where none does.
     """
-    if int(environment.get("SLURM_NTASKS", "") or 1) < 2 or "SLURM_PROCID" not in environment:
+    if tasks(environment) < 2 or "SLURM_PROCID" not in environment:
         return None
     first = f"{_RUNS}/{environment['SLURM_JOB_ID']}_{environment.get('SLURM_STEP_ID', '0')}"
     names = [first, *(f"{first}_{restart}" for restart in range(1, _restarts(environment) + 1))]
@@ -82,7 +89,7 @@ def _restarts(environment: Mapping[str, str]) -> int:
 
 def _can_go_on(run: Path) -> bool:
     """Whether a run has saved anything: a job that was stopped before its first checkpoint begins anew."""
-    return (run / "report.json").exists() and any((run / "checkpoints").glob("*.ckpt"))
+    return (run / REPORT).exists() and any((run / CHECKPOINTS).glob("*.ckpt"))
 
 
 def _notes(environment: Mapping[str, str]) -> Path:
@@ -98,7 +105,7 @@ def _note(directory: Path, environment: Mapping[str, str]) -> Path | None:
 
 def _overrides(run: Path) -> list[str] | None:
     try:
-        overrides: list[str] = json.loads((run / "report.json").read_text(encoding="utf-8"))["overrides"]
-    except (OSError, ValueError, KeyError):
+        overrides: list[str] = read_report(run)["overrides"]
+    except ConfigError:  # the next one may be readable
         return None
     return overrides

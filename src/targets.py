@@ -266,7 +266,7 @@ def _machine_problems(cfg: DictConfig) -> Iterator[str]:
     """What this machine or this Lightning can't do."""
     trainer = cfg.trainer
     gpus = torch.cuda.device_count()
-    accelerator, devices, strategy = trainer.accelerator, trainer.devices, trainer.strategy
+    accelerator, devices, strategy = trainer.accelerator, trainer.devices, str(trainer.strategy)
     accelerators = ["auto", "gpu", *AcceleratorRegistry.available_accelerators()]
     if accelerator not in accelerators:
         yield _unknown("trainer.accelerator", accelerator, accelerators)
@@ -285,22 +285,23 @@ def _machine_problems(cfg: DictConfig) -> Iterator[str]:
             f"trainer.precision={trainer.precision}: half precision alone trains to NaN on a CPU; "
             "choose trainer.precision=bf16-mixed or 32"
         )
-    if str(strategy).startswith("deepspeed") and importlib.util.find_spec("deepspeed") is None:
-        yield (
-            f"trainer.strategy={strategy}: needs the package deepspeed, which is not installed; "
-            "choose trainer.strategy=fsdp"
-        )
-    elif str(strategy).startswith("deepspeed") and trainer.enable_checkpointing:
-        yield (
-            f"trainer.strategy={strategy}: its checkpoints are directories, which can't be tested or resumed here; "
-            "choose trainer.strategy=fsdp, or do without: trainer.enable_checkpointing=false"
-        )
-    if str(strategy).startswith(("fsdp", "deepspeed")) and str(cfg.optimizer["_target_"]).endswith(".MuonAdamW"):
+    if strategy.startswith("deepspeed"):
+        if importlib.util.find_spec("deepspeed") is None:
+            yield (
+                f"trainer.strategy={strategy}: needs the package deepspeed, which is not installed; "
+                "choose trainer.strategy=fsdp"
+            )
+        elif trainer.enable_checkpointing:
+            yield (
+                f"trainer.strategy={strategy}: its checkpoints are directories, which can't be tested or resumed here; "
+                "choose trainer.strategy=fsdp, or do without: trainer.enable_checkpointing=false"
+            )
+    if strategy.startswith(("fsdp", "deepspeed")) and str(cfg.optimizer["_target_"]).endswith(".MuonAdamW"):
         yield (
             f"optimizer=muon: it takes whole matrices, and trainer.strategy={strategy} shares them out among the "
             "GPUs; choose optimizer=adamw or trainer=ddp"
         )
-    if str(strategy).startswith("fsdp") and not on_gpu:
+    if strategy.startswith("fsdp") and not on_gpu:
         yield f"trainer.strategy={strategy}: needs GPUs; choose trainer=ddp_cpu for several processes on a CPU"
     processes = devices if type(devices) is int else 1
     if trainer.sync_batchnorm and not on_gpu and processes * trainer.num_nodes > 1:

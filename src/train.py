@@ -97,10 +97,9 @@ def recorded(record: RunRecord, cfg: DictConfig, ranks: Ranks) -> Iterator["Stop
     try:
         yield stop
     except BaseException as raised:
-        cause = ranks.cause(raised)
         # Lightning's SIGTERMException is a SystemExit; anything else that follows a signal is a failure of its own.
         stopped = stop.reason is not None and isinstance(raised, SystemExit | KeyboardInterrupt | stop.reason)
-        error = stop.error() if stopped else as_run_error(cause, batch_size=cfg.data.batch_size)
+        error = stop.error() if stopped else as_run_error(ranks.cause(raised), batch_size=cfg.data.batch_size)
         record.finish(status_of(error), error)
         if stop.requeue:
             slurm.requeue()
@@ -140,7 +139,7 @@ def _test(run: "Run", record: RunRecord, cfg: DictConfig) -> None:
     best = record.report["best"]
     if best is not None and best["checkpoint"] is not None:
         path = record.directory / best["checkpoint"]
-        if run.trainer.is_global_zero or path.exists():  # a machine that shares no disk with rank 0's is sent them
+        if run.trainer.is_global_zero or path.exists():  # under DDP, a machine without rank 0's disk is sent them
             if isinstance(run.trainer.strategy, FSDPStrategy):  # this rank's model holds a share of the weights
                 model = build_model(cfg, run.data, run.trainer)
             load_weights(model, path)

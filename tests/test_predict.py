@@ -77,9 +77,9 @@ def save_as(path: Path, how: str) -> Path:
 
 @pytest.mark.parametrize("how", ["larger", "colour", "jpg", "transparent", "16 bits", "turned"])
 def test_a_picture_of_another_size_or_mode_is_converted(run: Path, pictures: list[Path], how: str) -> None:
-    found, refused = predict(saved_net(run), [save_as(path, how) for path in pictures[:40]])
-    assert refused == []
-    assert sum(each["class"] == Path(each["file"]).stem[-1] for each in found) >= 38
+    made = predict(saved_net(run), [save_as(path, how) for path in pictures[:40]])
+    assert made.refused == []
+    assert sum(each["class"] == Path(each["file"]).stem[-1] for each in made.found) >= 38
 
 
 def test_what_is_no_picture_is_refused_and_the_rest_predicted(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from src.ranks import process_rank, shared_arguments
+from src.cli import shared_arguments
+from src.ranks import process_rank
 
 SLURM = {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "77", "SLURM_STEP_ID": "2"}
 

@@ -10,19 +10,23 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.data.idx import MNIST
+
+_IMAGES = MNIST.sizes["train"]
+_BATCH_SIZE = 64  # of scaling
 _EPOCHS = 4  # of which the first warms up
 
 
 def scaling(root: Path, rounds: int, batches: int = 150) -> str:
     """One process and two, of one thread each, with the same batch in each process."""
-    settings = ["model=cnn", f"trainer.limit_train_batches={batches}"]
+    settings = ["model=cnn", f"data.batch_size={_BATCH_SIZE}", f"trainer.limit_train_batches={batches}"]
     speeds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(rounds):
         for processes, speed in speeds.items():
             trainer = ["trainer=ddp_cpu", f"trainer.devices={processes}"]
-            speed.append(trained(root, [*settings, *trainer], batches * 64 * processes, OMP_NUM_THREADS="1"))
+            speed.append(trained(root, [*settings, *trainer], batches * _BATCH_SIZE * processes, OMP_NUM_THREADS="1"))
     ratio = statistics.median(two / one for one, two in zip(speeds[1], speeds[2], strict=True))
-    lines = [f"CNN on MNIST, batches of 64 per process, one thread per process, median of {rounds}:", ""]
+    lines = [f"CNN on MNIST, batches of {_BATCH_SIZE} per process, one thread per process, median of {rounds}:", ""]
     lines += [
         f"  {count} process{'es' if count > 1 else '  '}  {statistics.median(speed):8,.0f} images/s"
         for count, speed in speeds.items()
@@ -46,7 +50,7 @@ def steps(root: Path, rounds: int, models: Sequence[str], batch_sizes: Sequence[
                         f"data.batch_size={batch_size}",
                         f"trainer.precision={precision}",
                     ]
-                    ours.append(trained(root, settings, 60_000))
+                    ours.append(trained(root, settings, _IMAGES))
                 ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
                 lines.append(
                     f"  {model:<10} {precision:<10} {batch_size:>6} {statistics.median(theirs):>13,.0f} "
@@ -72,7 +76,7 @@ def trained(root: Path, overrides: Sequence[str], images_per_epoch: int, **envir
 def _hand_written(root: Path, model: str, batch_size: int, precision: str) -> float:
     output = _run("src.benchmark.loop", str(root), model, str(batch_size), precision, str(_EPOCHS))
     seconds: list[float] = json.loads(output)
-    return 60_000 / statistics.median(seconds[1:])
+    return _IMAGES / statistics.median(seconds[1:])
 
 
 def _run(module: str, *arguments: str, **environment: str) -> str:

@@ -8,11 +8,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
-from src.checkpoints import BEST, LAST, copy_checkpoint, random_state, restore_random_state
+from src.checkpoints import copy_checkpoint, random_state, restore_random_state
 from src.data.datamodule import ImageDataModule
 from src.errors import DivergedError
 from src.models.classifier import Classifier
-from src.record import CHECKPOINTS, RunRecord
+from src.record import BEST, CHECKPOINTS, LAST, RunRecord
 
 ADVICE = "Try a smaller optimizer.lr, trainer.gradient_clip_val=1.0, or trainer.precision=32"
 
