@@ -16,9 +16,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from src.cli import CONF, ROOT
+from strobe.config.compose import CONF
 from tests.tiny import write_tiny
 
+ROOT = Path(__file__).resolve().parent.parent
 TEST_CONF = ROOT / "tests" / "conf"
 
 Compose = Callable[..., DictConfig]
@@ -60,7 +61,7 @@ def compose_config() -> Iterator[Compose]:
 @pytest.fixture
 def train_tiny(compose_config: Compose, tiny_root: Path, tmp_path: Path) -> Train:
     """Train on the tiny set in this process (importing torch anew takes seconds); returns the run directory."""
-    from src.train import train
+    from strobe.run.story import train
 
     count = iter(range(1000))
 

@@ -8,8 +8,8 @@ import sys
 import torch
 from torch import Tensor
 
-from src.models.simple_nn import SimpleNN
-from src.ranks import process_rank
+from strobe.machine.rank import process_rank
+from strobe.models.simple_nn import SimpleNN
 
 
 class Misbehaving(SimpleNN):

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from src.data.dataset import SplitName
-from src.data.fetch import RawFile
-from src.data.idx import IdxDataset
+from strobe.data.dataset import SplitName
+from strobe.data.fetch import RawFile
+from strobe.data.idx import IdxDataset
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

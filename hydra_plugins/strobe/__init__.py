@@ -1,1 +1,1 @@
-"""Strobe's launcher and sweepers, where Hydra looks for them; the work is done in `src.sweeps`."""
+"""Strobe's launcher and sweepers, where Hydra looks for them; the work is done in `strobe.commands.sweep`."""

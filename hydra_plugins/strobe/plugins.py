@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Private: Hydra's grid has no public name, and our own would be a copy of it.
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -13,6 +14,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from strobe.commands.sweep import grid, search
+from strobe.errors import ConfigError
 
 
 @dataclass
@@ -61,8 +65,7 @@ class LocalLauncher(Launcher):
     """
 
     def __init__(self, slots: int | str = "auto", jobs_per_gpu: int = 1) -> None:
-        self.slots = slots
-        self.jobs_per_gpu = jobs_per_gpu
+        self.room = {"wanted": slots, "jobs_per_gpu": jobs_per_gpu}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra gives."""
@@ -75,21 +78,9 @@ class LocalLauncher(Launcher):
         Raises:
             RunError: If a job did not complete, or the sweep was stopped.
         """
-        from src.sweeps.drive import Settings, summarise
-        from src.sweeps.grid import run_grid
-
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        if self.config.validate == "only":
-            from src.plan import plan
-            from src.sweeps.jobs import Planner
-
-            planner = Planner(self.context.config_loader, self.config)
-            print(plan([planner.compose(overrides) for overrides in job_overrides]))
-            return []
-        settings = Settings.of(self.config, self.slots, self.jobs_per_gpu)
-        jobs = run_grid(job_overrides, initial_job_idx, self.context.config_loader, self.config, settings)
-        summarise(jobs, settings)
+        jobs = grid(self.config, self.context.config_loader, job_overrides, initial_job_idx, self.room)
         returns = []
         for job in jobs:
             done = JobReturn(overrides=job.overrides, working_dir=str(job.directory), status=JobStatus.COMPLETED)
@@ -110,15 +101,15 @@ class GridSweeper(BasicSweeper):
         """Run the grid; nothing is left behind if its first check fails."""
         assert self.config is not None
         directory = Path(str(self.config.hydra.sweep.dir))
-        made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+        new_folders = [folder for folder in (directory, *directory.parents) if not folder.exists()]
         try:
             return super().sweep(arguments)
         finally:
             ours = {"multirun.yaml", ".lock"}
-            if made and directory.is_dir() and {entry.name for entry in directory.iterdir()} <= ours:
+            if new_folders and directory.is_dir() and {entry.name for entry in directory.iterdir()} <= ours:
                 for entry in directory.iterdir():
                     entry.unlink()
-                for folder in made:
+                for folder in new_folders:
                     folder.rmdir()
 
 
@@ -145,9 +136,14 @@ class OptunaSweeper(Sweeper):
         conditions: Any,
         params: Any,
     ) -> None:
-        self.settings = {"n_trials": n_trials, "sampler": sampler, "pruner": pruner, "seed": seed}
-        self.objectives = list(objectives or [])
-        self.conditions = [str(condition) for condition in conditions or []]
+        self.how = {
+            "n_trials": n_trials,
+            "sampler": sampler,
+            "pruner": pruner,
+            "seed": seed,
+            "objectives": list(objectives or []),
+            "conditions": [str(condition) for condition in conditions or []],
+        }
         self.params = dict(params or {})
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -164,17 +160,9 @@ class OptunaSweeper(Sweeper):
         Raises:
             RunError: If a trial's job failed, or the search was stopped.
         """
-        from src.errors import ConfigError
-        from src.sweeps.drive import Settings, summarise
-        from src.sweeps.search import SearchSettings, run_search
-
         assert self.config is not None
         if not isinstance(self.launcher, LocalLauncher):
             raise ConfigError("a search runs its trials itself: choose hydra/launcher=local")
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        search = SearchSettings(**self.settings, objectives=self.objectives, conditions=self.conditions)
-        settings = Settings.of(self.config, self.launcher.slots, self.launcher.jobs_per_gpu)
         space = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        jobs = run_search(space, search, self.context.config_loader, self.config, settings)
-        summarise(jobs, settings)
-        return None
+        search(self.config, self.context.config_loader, space, self.how, self.launcher.room)

@@ -1,0 +1,41 @@
+"""Reports each epoch of a trial to its search, and ends a trial that is not worth continuing."""
+
+from pathlib import Path
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from strobe.callbacks.recorder import recorder_of
+from strobe.errors import PrunedError
+from strobe.record.study import open_trial
+
+
+class Pruning(Checkpoint):
+    """A `Checkpoint` to Lightning, so that it runs after the `EpochRecorder` has written the epoch down.
+
+    Args:
+        study: The sweep's directory.
+        trial: Number of the trial.
+    """
+
+    def __init__(self, study: Path, trial: int) -> None:
+        self.study = study
+        self.trial = trial
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the monitored metric.
+
+        Raises:
+            PrunedError: If the search's pruner gives the trial up.
+        """
+        recorder = recorder_of(trainer)
+        value = recorder.latest.get(recorder.monitor)
+        epoch = trainer.current_epoch
+        prune = False
+        if trainer.is_global_zero and value is not None:
+            trial = open_trial(self.study, self.trial)
+            trial.report(value, epoch)
+            prune = trial.should_prune()
+        last = trainer.max_epochs is not None and epoch + 1 == trainer.max_epochs
+        if trainer.strategy.broadcast(prune) and not last:
+            raise PrunedError(f"pruned after epoch {epoch + 1}: {recorder.monitor} is {value}, others do better")

@@ -1,0 +1,73 @@
+"""Scalars by step for every logger, and the watch for a non-finite loss (NaN or infinite)."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from strobe.callbacks.recorder import ADVICE, learning_rate
+from strobe.errors import DivergedError
+from strobe.tasks.classifier import Classifier
+
+
+class StepLog(Callback):
+    """Every ``trainer.log_every_n_steps`` steps: ``train/loss_step`` and ``lr``; stops a run that has diverged.
+
+    Under float16 also ``train/loss_scale`` and ``train/skipped_steps``: a gradient scaler leaves out a step whose
+    gradients overflow. Goes to the loggers directly: `LightningModule.log` costs 0.3 ms a call, half of a small net's
+    step.
+    """
+
+    def __init__(self) -> None:
+        self._scaling: _ScaleWatch | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See whether the precision needs a gradient scaler."""
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        self._scaling = None if scaler is None else _ScaleWatch(scaler)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at every n-th step.
+
+        Raises:
+            DivergedError: If a loss since the beginning of the epoch was NaN or infinite.
+        """
+        if self._scaling is not None:
+            self._scaling.step()
+        step = trainer.global_step
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning doesn't declare it
+        if not every or step % every:
+            return
+        assert isinstance(pl_module, Classifier)
+        if not bool(pl_module.train_metrics.loss_sum.isfinite()):
+            raise DivergedError(
+                f"the training loss became NaN or infinite by step {step} (epoch {trainer.current_epoch}). {ADVICE}"
+            )
+        loss = trainer.strategy.reduce(outputs["loss"].detach(), reduce_op="mean")  # over ranks
+        metrics = {"train/loss_step": float(loss), "lr": learning_rate(trainer)}
+        if self._scaling is not None:
+            metrics |= self._scaling.metrics()
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=step - 1)
+
+
+class _ScaleWatch:
+    """Counts, on the device, the steps that a gradient scaler has left out: after each of them it lowers its scale."""
+
+    def __init__(self, scaler: torch.amp.GradScaler) -> None:
+        self._scaler = scaler
+        self._scale = torch.tensor(scaler.get_scale())
+        self._skipped = torch.tensor(0)
+
+    def step(self) -> None:
+        # Private: the public get_scale() copies it to the host, for which every step would wait for the device.
+        scale = self._scaler._scale
+        if scale is not None:
+            self._skipped = self._skipped.to(scale.device) + (scale < self._scale.to(scale.device))
+            self._scale = scale.clone()
+
+    def metrics(self) -> dict[str, float]:
+        return {"train/loss_scale": float(self._scale), "train/skipped_steps": float(self._skipped)}

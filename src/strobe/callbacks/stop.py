@@ -1,0 +1,140 @@
+"""SIGTERM and Ctrl-C: finish the step, save, and end with a status that says so."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from strobe.callbacks.recorder import EpochRecorder, require_finite_weights
+from strobe.errors import InterruptedRunError, PreemptedError, RunError
+from strobe.machine.rank import process_rank
+from strobe.record import lightning_state
+
+_AGREE_EVERY = 8  # steps; agreeing takes a message between the ranks
+_MEANINGS: dict[int, type[RunError]] = {signal.SIGTERM: PreemptedError, signal.SIGINT: InterruptedRunError}
+
+
+class StopRequest:
+    """Remembers that someone asked the process to stop.
+
+    While a fit is running, the first signal is looked at between two steps, on every rank at the same step; a second
+    Ctrl-C ends the process at once. Outside a fit there is nothing to save: a signal ends the run there and then.
+    """
+
+    def __init__(self) -> None:
+        self.reason: type[RunError] | None = None
+        self.saved_at: str | None = None
+        self.requeue = False
+        self.fitting = False
+        self._before: dict[int, Any] = {}
+        self._requeue_signal: int | None = None
+
+    def install(self, requeue_signal: int | None = None) -> None:
+        """Take over the signals; only the main thread can, elsewhere they stay as they are.
+
+        Args:
+            requeue_signal: Sent by SLURM before a job's time is up: stop, and ask to be queued again.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._requeue_signal = requeue_signal
+        for number in _MEANINGS if requeue_signal is None else (*_MEANINGS, requeue_signal):
+            self._before.setdefault(number, signal.getsignal(number))
+            # A terminal sends Ctrl-C to every rank; rank 0 decides for all of them.
+            signal.signal(number, self._handle if process_rank() == 0 else signal.SIG_IGN)
+
+    def uninstall(self) -> None:
+        """Give the signals back to whom they belonged."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def error(self) -> RunError:
+        """The exception that ends the run."""
+        assert self.reason is not None
+        saved = f"saved {self.saved_at}" if self.saved_at else "nothing to save since the last epoch"
+        further = "the job is to be queued again" if self.requeue else "continue with resume=<run dir>"
+        return self.reason(f"{self.reason.status}: {saved}; {further}")
+
+    def raise_if_asked(self) -> None:
+        """End the run here if someone asked for it.
+
+        Raises:
+            PreemptedError, InterruptedRunError: If so.
+        """
+        if self.reason is not None:
+            raise self.error()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        first = self.reason is None
+        self.reason = _MEANINGS.get(number, PreemptedError)
+        self.requeue = self.requeue or number == self._requeue_signal
+        if not self.fitting:
+            raise self.error()
+        if not first and number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+
+class StopGracefully(Callback):
+    """Ends the fit between two steps when a `StopRequest` asks for it, and saves a checkpoint then.
+
+    It looks when a batch is about to be trained on: what the step before had to do, a whole validation too, is done by
+    then, so a resumed run finds nothing half done.
+    Several ranks agree first: each would wait in a collective for those that stop at another step.
+    """
+
+    def __init__(self, request: StopRequest, recorder: EpochRecorder) -> None:
+        self.request = request
+        self.recorder = recorder
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on there is something to save. Lightning has installed its own handlers by now."""
+        self.request.fitting = True
+        self._install(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Stop before this batch."""
+        if trainer.world_size == 1 or batch_idx % _AGREE_EVERY == 0:
+            self._stop_if_asked(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop before this epoch."""
+        self._stop_if_asked(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning has installed its own handlers for the test too, which know nothing of the run's record."""
+        self._install(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """All is saved."""
+        self.request.fitting = False
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save the step at which the run stops; at the end of an epoch that has been done."""
+        self.request.fitting = False
+        asked = self.request.reason is not None and isinstance(exception, self.request.reason)
+        if asked and lightning_state.within_epoch(trainer) and self.recorder.save:
+            require_finite_weights(pl_module, trainer)
+            self.recorder.save_last(trainer)
+            self.request.saved_at = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}"
+
+    def _stop_if_asked(self, trainer: Trainer) -> None:
+        if trainer.world_size > 1:
+            if not trainer.strategy.reduce_boolean_decision(self.request.reason is not None, all=False):
+                return
+            self.request.reason = self.request.reason or PreemptedError
+        self.request.raise_if_asked()
+
+    def _install(self, trainer: Trainer) -> None:
+        cluster = getattr(trainer.strategy, "cluster_environment", None)  # a strategy of one device has none
+        # In Lightning's own handler each rank would save where it stands, while the others are in a collective.
+        again = None
+        if isinstance(cluster, SLURMEnvironment):
+            again = cluster.requeue_signal if cluster.auto_requeue else None
+        elif SLURMEnvironment.detect():  # one task, whose ranks are ours
+            again = signal.SIGUSR1
+        self.request.install(again)

@@ -1,0 +1,42 @@
+"""Measure speed, side by side with something to compare: `python -m src.benchmark [commands | ddp | steps]`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from strobe.machine.program import typed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog=" ".join(typed("benchmark")), description=__doc__)
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("commands", "ddp", "steps"),
+        default="commands",
+        help="commands: the default command whole, a hand-written loop, the classic script (this is the default). "
+        "ddp: one process and two. steps: images per second beside a hand-written loop, on a GPU if there is one",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: %(default)s)")
+    parser.add_argument("--root", type=Path, help="where datasets are kept (default: the per-user cache)")
+    parser.add_argument("--models", nargs="+", default=["simple_nn", "cnn", "resnet"], help="of steps")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[64, 512, 4096], help="of steps")
+    parser.add_argument("--precisions", nargs="+", default=["32", "16-mixed"], help="of steps")
+    options = parser.parse_args(arguments)
+    # torch: not for --help or a wrong flag
+    from strobe.benchmark.commands import compare
+    from strobe.benchmark.throughput import scaling, steps
+    from strobe.data.dataset import default_root
+    from strobe.data.idx import MNIST
+
+    root = options.root or default_root()
+    MNIST().prepare(root, download=True)
+    match options.what:
+        case "commands":
+            print(compare(root, options.rounds))
+        case "ddp":
+            print(scaling(root, options.rounds))
+        case "steps":
+            print(steps(root, options.rounds, options.models, options.batch_sizes, options.precisions))
+    return 0

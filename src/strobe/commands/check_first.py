@@ -1,0 +1,43 @@
+"""What Hydra calls before it makes a run directory: the last moment to refuse a command without leaving a trace.
+
+Of the commands, not of the configs: it ends the process, and for ``validate=only`` it imports torch.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from strobe.config.values import problems
+from strobe.errors import ConfigError, require
+from strobe.record.layout import REPORT
+from strobe.record.run_record import already_holds_a_run
+
+
+class CheckFirst(Callback):
+    """Ends a wrong command before Hydra makes a directory for it, and never lets a run write over another."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Look at the config of a single run.
+
+        Raises:
+            SystemExit: With code 2, if anything is wrong, with 0 after ``validate=only``; Hydra swallows other
+                exceptions of a callback.
+        """
+        keys: list[Any] = [key for key in config if key != "hydra"]
+        cfg = OmegaConf.masked_copy(config, keys)
+        directory = Path(config.hydra.run.dir)
+        try:
+            require(problems(cfg))
+            new = cfg.resume is None and config.hydra.output_subdir is not None
+            require([already_holds_a_run(directory)] if new and (directory / REPORT).exists() else [])
+            if cfg.validate == "only":
+                from strobe.config.plan import plan  # torch: only where targets and signatures are asked for
+
+                print(plan([cfg]))
+                raise SystemExit(0)
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None

@@ -1,0 +1,35 @@
+"""Compare runs: `python -m src.report <dir...> [--out DIR]`, `python -m src.report --diff A B`."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from strobe.errors import exit_code
+from strobe.machine.program import typed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog=" ".join(typed("report")), description=__doc__)
+    parser.add_argument("directories", nargs="*", type=Path, help="runs and sweeps, in any mix")
+    parser.add_argument("--out", type=Path, help="where the files go (default: the first directory)")
+    parser.add_argument("--diff", nargs=2, type=Path, metavar=("A", "B"), help="show how two runs differ")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        if options.diff:
+            from strobe.report.difference import difference  # not for --help
+
+            print(difference(*options.diff))
+        elif options.directories:
+            from strobe.report.write import write_report  # matplotlib: not for --help or --diff
+
+            out = options.out or options.directories[0]
+            print(write_report(options.directories, out))
+            print(f"\nwritten: {out / 'report.html'}, summary.md, summary.csv")
+        else:
+            parser.error("name a run, a sweep, or --diff A B")
+    except (Exception, KeyboardInterrupt) as error:
+        return exit_code(error)
+    return 0

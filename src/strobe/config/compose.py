@@ -1,0 +1,51 @@
+"""Where the configs are, and a config as a command would compose it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from strobe.config.overrides import explain
+from strobe.config.values import problems
+from strobe.errors import ConfigError, require
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+CONF = next(place for place in (_PACKAGE / "conf", _PACKAGE.parent.parent / "conf") if place.is_dir())
+"""The shipped configs: within the installed package, or in a checkout beside `src`."""
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The resolved config of ``python -m src.train <overrides>``, for commands that are not Hydra's.
+
+    Raises:
+        ConfigError: If an override is wrong.
+    """
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("train", overrides=list(overrides))
+        require(problems(cfg))
+        return resolved(cfg)
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError("\n".join(explain(overrides, error, CONF))) from error
+
+
+def resolved(cfg: DictConfig) -> DictConfig:
+    """The config with values in the place of interpolations."""
+    values = OmegaConf.create(plain(cfg))
+    assert isinstance(values, DictConfig)
+    return values
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A config as plain containers."""
+    container = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(container, Mapping), "a DictConfig becomes a dict"
+    return {str(key): value for key, value in container.items()}

@@ -1,0 +1,214 @@
+"""What is wrong with a command line, in words, with the nearest right one."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+_SHORT = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp", "--package": "-p", "--cfg": "-c"}
+_FLAGS_WITH_VALUE = {*_SHORT, *_SHORT.values()}
+
+
+def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]:
+    """Every mistake among the overrides, one line each; the original error where none is found.
+
+    Args:
+        arguments: The command line without the program.
+        error: What Hydra raised.
+        conf: The config directory.
+    """
+    overrides = _overrides_in(arguments)
+    named_sweep = any(override.startswith("sweep=") and override != "sweep=default" for override in overrides)
+    multirun = named_sweep or any(argument in ("-m", "--multirun") for argument in arguments)
+    mistakes: list[str] = []
+    if not isinstance(error, YAMLError):  # then a file is wrong, not the command
+        with suppress(HydraException, OmegaConfBaseException):
+            mistakes = _mistakes(
+                overrides, _folders(arguments, conf), _flag(arguments, "--config-name") or "train", multirun
+            )
+    if mistakes:
+        return mistakes
+    cause = error.__cause__ if isinstance(error.__cause__, HydraException | OmegaConfBaseException) else error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip() and "full_key" not in line]
+    return lines or [repr(error)]
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like ``word``, if one is like it."""
+    candidates = list(known)
+    if close := difflib.get_close_matches(word, candidates, n=1, cutoff=0.6):
+        return close[0]
+    # A right key under a wrong parent (`lr` for `optimizer.lr`).
+    last = word.rpartition(".")[2]
+    endings = [key for key in candidates if key.rpartition(".")[2] == last]
+    if endings:
+        return endings[0]
+    close = difflib.get_close_matches(last, [key.rpartition(".")[2] for key in candidates], n=1, cutoff=0.75)
+    return next((key for key in candidates if key.rpartition(".")[2] == close[0]), None) if close else None
+
+
+def dotted_keys(config: Mapping[Any, Any] | DictConfig, prefix: str = "") -> list[str]:
+    """Every key of a nested config, ``a.b.c``, parents included."""
+    if isinstance(config, DictConfig):
+        config = _unresolved(config)
+    keys = []
+    for key, node in config.items():
+        name = f"{prefix}{key!s}"
+        keys.append(name)
+        if isinstance(node, Mapping):
+            keys += dotted_keys(node, f"{name}.")
+    return keys
+
+
+def _overrides_in(arguments: Sequence[str]) -> list[str]:
+    overrides, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument in _FLAGS_WITH_VALUE:
+            skip = True
+        elif not argument.startswith("-"):
+            overrides.append(argument)
+    return overrides
+
+
+def _flag(arguments: Sequence[str], name: str) -> str | None:
+    """The value of a flag with a value, written either way."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument in (name, _SHORT[name]):
+            return following
+        if argument.startswith((f"{name}=", f"{_SHORT[name]}=")):
+            return argument.partition("=")[2]
+    return None
+
+
+def _folders(arguments: Sequence[str], conf: Path) -> list[Path]:
+    """Where a command's configs are, that of its primary config first."""
+    named = [_flag(arguments, "--config-path") or str(conf), _flag(arguments, "--config-dir")]
+    return [Path(folder).resolve() for folder in named if folder]
+
+
+def _loader(folder: Path) -> ConfigLoader:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        return GlobalHydra.instance().config_loader()
+
+
+def _mistakes(overrides: Sequence[str], folders: Sequence[Path], config_name: str, multirun: bool) -> list[str]:
+    loaders = [_loader(folder) for folder in folders]
+    loader = loaders[0]
+    parser = OverridesParser.create(config_loader=loader)
+    mistakes, parsed = [], []
+    for text in overrides:
+        try:
+            parsed.append(parser.parse_override(text))
+        except HydraException:
+            mistakes.append(_unreadable(text))
+    groups = _groups(loaders)
+    resumes = any(override.key_or_group == "resume" for override in parsed)
+    choices = []
+    for override in parsed:
+        line = override.input_line or ""
+        if override.is_sweep_override() and not multirun:
+            mistakes.append(f"{line}: several values make a sweep, which needs -m: python -m src.train -m ...")
+        elif override.key_or_group in groups:
+            wrong = _wrong_choices(override, groups[override.key_or_group])
+            if not wrong and resumes and not override.is_add():
+                wrong = [f"{line}: a run is resumed with the config it has; change single values, not a whole group"]
+            mistakes += wrong
+            if not wrong and not override.is_sweep_override():
+                choices.append(line)
+    further = ",".join("'file://" + str(folder).replace("'", r"\'") + "'" for folder in folders[1:])
+    searched = [f"hydra.searchpath=[{further}]"] if further else []
+    config = loader.load_configuration(config_name, overrides=[*searched, *choices], run_mode=RunMode.RUN)
+    known = dotted_keys(config)
+    for override in parsed:
+        key = override.key_or_group
+        if key in groups or override.is_add() or override.is_force_add():
+            continue
+        if not _exists(config, key):
+            mistakes.append(_unknown(key, override, known, groups))
+    return mistakes
+
+
+def _unreadable(text: str) -> str:
+    if "=" not in text:
+        return f"{text!r} is not an override: write key=value"
+    key, _, value = text.partition("=")
+    return f"{text!r} can't be read: quote a value with special characters, as in {key}=\"'{value}'\""
+
+
+def _wrong_choices(override: Override, options: Sequence[str]) -> list[str]:
+    values = override.value()
+    if override.is_sweep_override():
+        chosen: list[object] = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
+    else:
+        chosen = list(values) if isinstance(values, list) else [values]
+    wrong = []
+    for value in chosen:
+        name = str(value).strip("'\"") if value is not None else "null"
+        if name in ("null", *options):
+            continue
+        guess = nearest(name, options)
+        hint = f"did you mean {override.key_or_group}={guess}? " if guess else ""
+        wrong.append(f"{override.key_or_group}={name}: no such option; {hint}There are: {', '.join(options)}")
+    return wrong
+
+
+def _unknown(key: str, override: Override, known: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
+    value = (override.input_line or "").partition("=")[2]
+    public = [name for name in known if not name.startswith("hydra.") or key.startswith("hydra")]
+    parent, _, last = key.rpartition(".")
+    siblings = [name for name in public if name.rpartition(".")[0] == parent] if parent in known else []
+    close = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in siblings], n=1, cutoff=0.7)
+    guess = (f"{parent}.{close[0]}" if close else None) if siblings and parent else nearest(key, [*public, *groups])
+    if guess is not None:
+        return f"{key}: no such key; did you mean {guess}={value}?"
+    others = [name for name in siblings if not name.endswith("_")] or [name for name in public if "." not in name]
+    return f"{key}: no such key; there are: {', '.join(others)}"
+
+
+def _exists(config: DictConfig, key: str) -> bool:
+    node: object = _unresolved(config)
+    for part in re.sub(r"\[(\d+)\]", r".\1", key).split("."):
+        if isinstance(node, Mapping) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, str) and node.startswith("${"):
+            return OmegaConf.select(config, key) is not None
+        else:
+            return False
+    return True
+
+
+def _unresolved(config: DictConfig) -> Mapping[Any, Any]:
+    """As plain containers; an interpolation is its text."""
+    container = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(container, Mapping), "a DictConfig becomes a dict"
+    return container
+
+
+def _groups(loaders: Iterable[ConfigLoader], parent: str = "") -> dict[str, list[str]]:
+    """Config groups and their options: ours, the user's, and those of Hydra and its plugins."""
+    groups: dict[str, set[str]] = {}
+    for loader in loaders:
+        for name in loader.list_groups(parent):
+            full = f"{parent}/{name}" if parent else name
+            groups.setdefault(full, set()).update(loader.get_group_options(full))
+            for inner, options in _groups([loader], full).items():
+                groups.setdefault(inner, set()).update(options)
+    return {group: sorted(options) for group, options in groups.items() if options}

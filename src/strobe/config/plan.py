@@ -1,0 +1,52 @@
+"""What a command would do: checked in full, counted, not done."""
+
+import json
+import math
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from strobe.config.checks import all_problems
+from strobe.config.compose import plain
+from strobe.config.targets import resolve
+from strobe.data.dataset import ImageDataset
+from strobe.errors import require
+from strobe.machine.table import aligned
+
+
+def plan(cfgs: Sequence[DictConfig]) -> str:
+    """Check configs and say what they amount to.
+
+    Raises:
+        ConfigError: If anything is wrong with any of them; lists all of it.
+    """
+    require(dict.fromkeys(problem for cfg in cfgs for problem in all_problems(cfg)))
+    nets = {json.dumps([plain(cfg)["model"], str(cfg.data.dataset._target_)], sort_keys=True) for cfg in cfgs}
+    steps = [estimated_steps(cfg) for cfg in cfgs]
+    known = [count for count in steps if count is not None]
+    rows = [
+        ("jobs", f"{len(cfgs)}"),
+        ("architectures", f"{len(nets)}"),
+        ("optimizer steps", f"{sum(known):,}" + ("" if len(known) == len(steps) else " and some that can't be told")),
+    ]
+    return aligned(rows)
+
+
+def estimated_steps(cfg: DictConfig) -> int | None:
+    """Optimizer steps of a run; None where the size of its dataset is known only from its files."""
+    trainer, data = cfg.trainer, cfg.data
+    if trainer.fast_dev_run:
+        return 1 if trainer.fast_dev_run is True else int(trainer.fast_dev_run)
+    dataset = resolve(str(data.dataset["_target_"]))
+    assert isinstance(dataset, type) and issubclass(dataset, ImageDataset), "all_problems has seen to that"
+    if dataset.sizes is None:
+        return None
+    batches: int = math.ceil((dataset.sizes["train"] - data.val_size) / data.batch_size)
+    limit = trainer.overfit_batches or trainer.limit_train_batches
+    if limit is not None:
+        batches = min(batches, int(limit)) if isinstance(limit, int) else int(batches * limit)
+    max_steps, max_epochs = int(trainer.max_steps), trainer.max_epochs
+    if max_epochs in (None, -1):
+        return max_steps if max_steps != -1 else None
+    steps = math.ceil(batches / int(trainer.accumulate_grad_batches)) * int(max_epochs)
+    return steps if max_steps == -1 else min(steps, max_steps)

@@ -1,0 +1,93 @@
+"""A config -> everything that is wrong with its values, found before anything heavy is imported."""
+
+import math
+from collections.abc import Iterator
+from typing import cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from strobe.config.rules import RULES
+from strobe.errors import first_line
+from strobe.record.layout import METRICS, Mode
+from strobe.record.settings import leaves
+
+_OWN_GROUPS = {"trainer.logger": "logger=<option>", "trainer.callbacks": "callbacks=<option>"}
+
+
+def problems(cfg: DictConfig) -> list[str]:
+    """Everything wrong with the values of a composed config, one line each; an empty list is a pass."""
+    wrong = list(_unresolved(cfg))
+    if wrong:
+        return wrong
+    for key, rule in RULES.items():
+        if _has(cfg, key) and not rule.holds(value := OmegaConf.select(cfg, key)):
+            wrong.append(rule.refusal(key, value, _OWN_GROUPS.get(key)))
+    reported = {line.partition("=")[0] for line in wrong}
+    wrong += [line for key, line in _odd_leaves(cfg) if key not in reported]
+    return wrong or list(_combinations(cfg))
+
+
+def monitored(cfg: DictConfig) -> tuple[str, Mode]:
+    """The metric that decides which epoch is best, and which way; ``train/acc`` for ``val/...`` without such a set."""
+    metric = str(cfg.monitor.metric)
+    if metric.startswith("val/") and cfg.data.val_size == 0:
+        return "train/acc", METRICS["train/acc"]
+    return metric, cast(Mode, str(cfg.monitor.mode))
+
+
+def objective(cfg: DictConfig) -> tuple[str, Mode]:
+    """The metric that runs of this config are compared by, and which way."""
+    return monitored(cfg) if cfg.objective is None else (str(cfg.objective), METRICS[str(cfg.objective)])
+
+
+def _unresolved(cfg: DictConfig) -> Iterator[str]:
+    """Interpolations that lead nowhere, and values left at ``???``."""
+    try:
+        for key in sorted(OmegaConf.missing_keys(cfg)):
+            yield f"{key}: has no value yet (???), give it one: {key}=..."
+        OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        yield f"{getattr(error, 'full_key', None) or 'config'}: {first_line(error)}"
+
+
+def _odd_leaves(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+    """Values that make sense nowhere: empty strings and NaN."""
+    for key, value in leaves(OmegaConf.to_container(cfg, resolve=True), into_lists=True):
+        if value == "":
+            yield key, f"{key}= is empty: give it a value, or null"
+        elif isinstance(value, float) and math.isnan(value):
+            yield key, f"{key}=nan: must be a number"
+
+
+def _combinations(cfg: DictConfig) -> Iterator[str]:
+    """Values that are right alone and wrong together."""
+    trainer, monitor = cfg.trainer, cfg.monitor
+    endless = trainer.max_epochs == -1 and trainer.max_steps == -1
+    if endless and trainer.max_time is None:
+        yield (
+            "trainer.max_epochs=-1: nothing would end the run; "
+            "add trainer.max_steps=<n> or trainer.max_time=<dd:hh:mm:ss>"
+        )
+    scheduler = cfg.scheduler or {}
+    target = str(scheduler.get("_target_", ""))
+    counts_steps = any(key in scheduler and scheduler[key] is None for key in ("total_steps", "T_max"))
+    if endless and counts_steps:
+        yield f"scheduler {target}: needs to know the run's length; set trainer.max_epochs or trainer.max_steps"
+    if target.endswith("ReduceLROnPlateau") and cfg.data.val_size == 0:
+        yield "scheduler=plateau watches the validation set, and data.val_size=0 leaves none: choose data.val_size=5000"
+    expected = METRICS[monitor.metric]
+    if monitor.mode != expected:
+        yield (
+            f"monitor.mode={monitor.mode}: the best {monitor.metric} is its {expected}imum; add monitor.mode={expected}"
+        )
+    if not cfg.test and str(cfg.objective or "").startswith("test/"):
+        yield f"objective={cfg.objective}: there is no test with test=false; choose objective=val/acc"
+    if cfg.data.loader == "memory" and cfg.data.num_workers:
+        yield f"data.num_workers={cfg.data.num_workers}: the in-memory loader has no workers; add data.loader=torch"
+
+
+def _has(cfg: DictConfig, key: str) -> bool:
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    return isinstance(node, DictConfig) and name in node

@@ -1,0 +1,1 @@
+"""Several processes that train one model: started, brought together, watched."""

@@ -1,0 +1,1 @@
+"""What this machine and this process are; knows nothing of runs."""

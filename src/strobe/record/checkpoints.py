@@ -1,0 +1,160 @@
+"""Checkpoint files: whole or not there, their checksums compared before they are loaded, never able to run code."""
+
+import logging
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from torch import Tensor
+
+from strobe.errors import CheckpointError, first_line
+from strobe.record.files import replacing, sweep_leftovers
+from strobe.record.layout import LAST
+
+log = logging.getLogger(__name__)
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """How Lightning reads and writes checkpoints here.
+
+    Lightning's own writes to $TMPDIR and moves: across file systems that is a copy, and a kill in its middle replaces
+    a good checkpoint with half of one. Its loader checks no checksums.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write beside the target, flush to the disk, then rename.
+
+        Raises:
+            OSError: If the disk is full or not writable; the file that was there is unharmed.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _on_a_full_disk(path), replacing(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read with `load_checkpoint`, always with ``weights_only=True``."""
+        return load_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete the file, if it is there."""
+        Path(path).unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU: tensors and plain containers only, whatever the file or environment asks for.
+
+    Raises:
+        CheckpointError: If the file is missing, not a checkpoint, cut short, altered, or holds more than tensors.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch.load compares no checksums: a flipped bit would load
+        if damaged is not None:
+            raise CheckpointError(f"{path} is damaged: {damaged} has a wrong checksum")
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist") from None
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f"{path} is not a checkpoint, or was cut short: {error}") from None
+    except CheckpointError:
+        raise
+    except Exception as error:  # unpickling damaged bytes raises nearly anything
+        raise CheckpointError(f"{path} can't be loaded as plain tensors: {first_line(error)}") from None
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise CheckpointError(f"{path} is not a checkpoint of a run: it has no state_dict")
+    return checkpoint
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy a checkpoint, as safely as it was written."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def newest_checkpoint(directory: Path) -> Path:
+    """The checkpoint to resume from: ``last.ckpt``, or the newest readable one where that is damaged.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    sweep_leftovers(directory)
+    others = sorted(directory.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+    candidates = sorted(others, key=lambda path: path.name != LAST)
+    for path in candidates:
+        try:
+            load_checkpoint(path)
+        except CheckpointError as error:
+            log.warning("%s. Trying an earlier checkpoint", error)
+        else:
+            if path.name != LAST:
+                log.warning("Resuming from %s", path.name)
+            return path
+    raise CheckpointError(f"{directory} holds no usable checkpoint to resume from: start the run anew without resume=")
+
+
+def load_weights(module: torch.nn.Module, path: Path) -> None:
+    """Load a checkpoint's ``state_dict`` into a module.
+
+    Raises:
+        CheckpointError: If the file is unusable, keys or shapes differ from the module's, or a weight is not finite.
+    """
+    load_state(module, load_checkpoint(path)["state_dict"], path)
+
+
+def load_state(module: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state that was read from ``path`` into a module.
+
+    Raises:
+        CheckpointError: If its keys or shapes differ from the module's, or a weight is not finite.
+    """
+    if problems := state_problems(module.state_dict(), state):
+        raise CheckpointError(f"{path} does not fit the model: {'; '.join(problems)}")
+    module.load_state_dict(state)
+
+
+def state_problems(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """Why a saved state can't be loaded into a module whose own state is ``own``: keys, shapes, and NaN."""
+    problems = []
+    if missing := sorted(set(own) - set(state)):
+        problems.append(f"it lacks {', '.join(missing)}")
+    if extra := sorted(set(state) - set(own)):
+        problems.append(f"the model lacks {', '.join(extra)}")
+    for key in sorted(set(own) & set(state)):
+        if own[key].shape != state[key].shape:
+            problems.append(f"{key} is {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the model")
+        elif state[key].is_floating_point() and not bool(state[key].isfinite().all()):
+            problems.append(f"{key} holds NaN or infinity")
+    return problems
+
+
+def random_state() -> dict[str, Any]:
+    """The states of torch's generators on the CPU and on this rank's GPU, as plain tensors."""
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    # torch's is_initialized lacks annotations
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Set what `random_state` returned; a GPU takes it from whichever it was taken on."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+@contextmanager
+def _on_a_full_disk(path: Path) -> Iterator[None]:
+    """torch.save raises a RuntimeError where the disk is full."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(f"can't write {path}: {error}") from error

@@ -1,0 +1,42 @@
+"""Files that are whole or not there, whenever the process or the machine ends."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LEFTOVERS = ".*.tmp"
+"""Pattern of what a process that was killed in the middle of `replacing` leaves."""
+
+
+@contextmanager
+def replacing(path: Path, *, ending: str = "") -> Iterator[Path]:
+    """Give a path to write to, beside ``path``; what is there when the block is left takes its place.
+
+    A reader, or a process killed in between, sees the old or the new content whole. After an error the old remains.
+
+    Args:
+        path: The file to replace.
+        ending: Of the temporary name, for writers that look at it.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{ending}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's text; see `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sweep_leftovers(directory: Path) -> None:
+    """Delete what killed processes have left in a directory that no other process writes to."""
+    for leftover in directory.glob(LEFTOVERS):
+        leftover.unlink(missing_ok=True)

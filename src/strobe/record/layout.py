@@ -1,0 +1,37 @@
+"""The names in a run directory, how a run can end, and which way each metric is better; needs no torch."""
+
+from typing import Literal
+
+from strobe.errors import EndStatus
+
+SCHEMA = 1
+REPORT = "report.json"
+CONFIG = "config.yaml"
+EPOCHS = "metrics.csv"
+CHECKPOINTS = "checkpoints"
+BEST, LAST = "best.ckpt", "last.ckpt"
+STUDY = "optuna.log"  # of a search, in its sweep's directory
+
+Status = EndStatus | Literal["running", "completed", "died", "waiting"]
+"""As in a report; ``died``: it says running, and its process is gone. ``waiting``: a job of a sweep without one."""
+
+# How a run can end, by what it means for a sweep.
+SUCCEEDED: tuple[Status, ...] = ("completed", "pruned")
+FAILED: tuple[Status, ...] = ("failed", "diverged", "oom")
+STOPPED: tuple[Status, ...] = ("preempted", "interrupted")  # to be resumed
+
+Mode = Literal["min", "max"]
+
+METRICS: dict[str, Mode] = {
+    "train/loss": "min",
+    "train/acc": "max",
+    "val/loss": "min",
+    "val/acc": "max",
+    "test/loss": "min",
+    "test/acc": "max",
+}
+"""What a run logs, and whether less or more of it is better."""
+
+FormatName = Literal["onnx", "torch_export", "torchscript"]
+FORMATS: dict[FormatName, str] = {"onnx": ".onnx", "torch_export": ".pt2", "torchscript": ".ts"}
+"""Names of the formats that a net is exported in, with the ending of their files."""

@@ -1,0 +1,56 @@
+"""Where training stands, as Lightning counts it and as its checkpoints hold it.
+
+Lightning has no other way to ask whether an epoch is under way or how many of its batches are done. Everything that
+depends on the names of its counters is here, and a test pins them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+
+def epochs_done(trainer: Trainer) -> int:
+    """Epochs whose last batch has been trained on; the epoch under way is not among them."""
+    return int(_epochs(trainer).processed)
+
+
+def within_epoch(trainer: Trainer) -> bool:
+    """Whether an epoch has begun and not ended."""
+    epochs = _epochs(trainer)
+    return bool(epochs.started > epochs.processed)
+
+
+def batches_done(trainer: Trainer) -> int:
+    """Batches of the epoch under way, or of the last one, that have been trained on."""
+    batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current  # as in `_epochs`
+    return int(batches.processed)
+
+
+def saved_epochs(checkpoint: Mapping[str, Any]) -> int:
+    """`epochs_done` when a checkpoint was taken."""
+    return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
+
+def set_saved_batches(checkpoint: Mapping[str, Any], done: int) -> None:
+    """Have a run that is resumed from a checkpoint take up its epoch after so many batches."""
+    batches = _saved_batches(checkpoint)["current"]
+    batches.update(dict.fromkeys(batches, done))
+
+
+def forget_fetched_batch(checkpoint: Mapping[str, Any]) -> None:
+    """Leave a batch out of a checkpoint that was fetched but not trained on when it was taken."""
+    batches = _saved_batches(checkpoint)
+    for counts in (batches["current"], batches["total"]):
+        if counts["ready"] > counts["started"]:
+            counts["ready"] = counts["started"]
+            batches["is_last_batch"] = False
+
+
+def _epochs(trainer: Trainer) -> Any:
+    return trainer.fit_loop.epoch_progress.current  # Lightning declares a base class of it
+
+
+def _saved_batches(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    batches: dict[str, Any] = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    return batches

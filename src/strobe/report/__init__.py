@@ -1,0 +1,1 @@
+"""Compares runs: tables, seeds grouped, pictures, one page that holds them all."""

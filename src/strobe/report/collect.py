@@ -1,0 +1,149 @@
+"""Finds runs below directories, and what differs between them."""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from strobe.errors import ConfigError
+from strobe.record.layout import CONFIG, METRICS, REPORT, Mode, Status
+from strobe.record.report import Report, read_report
+from strobe.record.settings import leaves
+
+log = logging.getLogger(__name__)
+
+SEED = "seed"
+_BOOKKEEPING = ("name", "tags", "sweep", "data.root", "data.download")
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass
+class Run:
+    """A run as far as a comparison needs it.
+
+    Attributes:
+        directory: The run directory.
+        report: Its report.
+        settings: The overrides in which the compared runs differ, as text; the seed among them.
+    """
+
+    directory: Path
+    report: Report
+    settings: dict[str, str]
+
+    @property
+    def status(self) -> Status:
+        """How it ended."""
+        return self.report["status"]
+
+    @property
+    def objective(self) -> float | None:
+        """The number that runs are compared by; None for a run that did not complete."""
+        value = self.report.get("objective")
+        return float(value) if isinstance(value, int | float) and self.status == "completed" else None
+
+    @property
+    def metric(self) -> str:
+        """The name of that number."""
+        best = self.report.get("best")
+        return self.report.get("objective_metric") or (best["metric"] if best else "objective")
+
+    @property
+    def mode(self) -> Mode:
+        """Whether more or less of it is better."""
+        return self.report.get("objective_mode") or METRICS.get(self.metric, "max")
+
+    @property
+    def setting(self) -> tuple[tuple[str, str], ...]:
+        """The settings without the seed: runs that share them are repetitions."""
+        return tuple((key, value) for key, value in self.settings.items() if key != SEED)
+
+
+def collect(directories: Iterable[Path]) -> list[Run]:
+    """The runs in and below some directories; damaged reports are passed over with a notice.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    directories = list(directories)
+    reports: dict[Path, Report] = {}
+    seen: set[Path] = set()
+    for directory in directories:
+        if not directory.is_dir():
+            raise ConfigError(f"{directory} is not a directory")
+        for path in [directory / REPORT] if (directory / REPORT).exists() else sorted(directory.rglob(REPORT)):
+            if ".replaced" in path.parts or path.resolve() in seen:
+                continue
+            seen.add(path.resolve())
+            try:
+                reports[path.parent] = read_report(path.parent)
+            except ConfigError as error:
+                log.warning("Passed over: %s", error)
+    if not reports:
+        raise ConfigError(f"no runs below {', '.join(map(str, directories))}: none of them holds a {REPORT}")
+    varying = _varying(reports)
+    return [Run(path, report, varying[path]) for path, report in reports.items()]
+
+
+def mode_of(runs: Sequence[Run]) -> Mode:
+    """Whether more or less of the objective is better."""
+    return next((run.mode for run in runs if run.objective is not None), "max")
+
+
+def flat_config(directory: Path) -> dict[str, Any]:
+    """A run's config as ``a.b.c: value``; empty where it can't be read."""
+    try:
+        loaded = yaml.load((directory / CONFIG).read_bytes(), Loader=_Loader)
+    except (OSError, yaml.YAMLError):
+        return {}
+    return dict(leaves(loaded)) if isinstance(loaded, dict) else {}
+
+
+def _varying(reports: Mapping[Path, Report]) -> dict[Path, dict[str, str]]:
+    """Per run, the overrides whose values are not the same in all of them, in the order they were typed."""
+    typed = {path: _overrides(report) for path, report in reports.items()}
+    keys = list(dict.fromkeys(key for overrides in typed.values() for key in overrides))
+    filled: dict[Path, dict[str, str]] = {path: {} for path in reports}
+    for key in keys:
+        for path, overrides in typed.items():
+            # A run in which the key was not typed has its default: only then is its config worth reading.
+            filled[path][key] = overrides[key] if key in overrides else _default(path, key)
+    differing = [key for key in keys if len({settings[key] for settings in filled.values()}) > 1]
+    return {path: {key: settings[key] for key in differing} for path, settings in filled.items()}
+
+
+def _default(path: Path, key: str) -> str:
+    if path not in _default_cache:
+        _default_cache[path] = flat_config(path)
+    return _spelt(_default_cache[path].get(key, "-"))
+
+
+_default_cache: dict[Path, dict[str, Any]] = {}
+
+
+def _overrides(report: Report) -> dict[str, str]:
+    pairs = (str(override).partition("=") for override in report.get("overrides") or [])
+    cleaned = {key.lstrip("+"): _spelt(value) for key, _, value in pairs}
+    return {key: value for key, value in cleaned.items() if not key.startswith(_BOOKKEEPING)}
+
+
+def _spelt(value: object) -> str:
+    """One spelling for a value, typed or from a config: 1e-3 is 0.001, True is true, [1, 2] is [1,2]."""
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return f"[{','.join(map(_spelt, value))}]"
+    text = str(value).strip("'\"")
+    if text.lower() in ("true", "false", "null"):
+        return text.lower()
+    if text.startswith("[") and text.endswith("]"):
+        return re.sub(r"\s*,\s*", ",", text)
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return text if text.lstrip("+-").isdigit() else repr(number)

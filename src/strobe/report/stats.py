@@ -1,0 +1,151 @@
+"""Repetitions grouped: means, intervals, and whether two settings can be told apart."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mpmath import betainc
+
+from strobe.report.collect import SEED, Run, mode_of
+
+
+@dataclass(frozen=True)
+class Group:
+    """The completed runs of one setting.
+
+    Attributes:
+        setting: What they share.
+        runs: At least one.
+        mean: Of their objectives.
+        std: Sample standard deviation; None for a single run.
+        interval: Half the width of the 95 % confidence interval of the mean (Student's t); None for a single run.
+    """
+
+    setting: tuple[tuple[str, str], ...]
+    runs: Sequence[Run]
+    mean: float
+    std: float | None
+    interval: float | None
+
+    @property
+    def label(self) -> str:
+        """The setting in a few words."""
+        return ", ".join(f"{key}={value}" for key, value in zip(self.keys, self.shown, strict=True)) or "all runs"
+
+    @property
+    def keys(self) -> list[str]:
+        """Names of the settings."""
+        return [key for key, _ in self.setting]
+
+    @property
+    def shown(self) -> list[str]:
+        """Values of the settings, long numbers rounded."""
+        return [rounded(value) for _, value in self.setting]
+
+    @property
+    def values(self) -> list[float]:
+        """The objectives."""
+        return [run.objective for run in self.runs if run.objective is not None]
+
+
+def rounded(text: str) -> str:
+    """A number with more than six decimals to four digits, as for the draws of a search; other text as it is."""
+    _, point, decimals = text.rpartition(".")
+    if not point or len(decimals) <= 6:
+        return text
+    try:
+        return f"{float(text):.4g}"
+    except ValueError:
+        return text
+
+
+def group(runs: Sequence[Run]) -> list[Group]:
+    """The settings, best first; runs without an objective belong to none."""
+    members: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        if run.objective is not None:
+            members.setdefault(run.setting, []).append(run)
+    groups = []
+    for setting, alike in members.items():
+        values = [run.objective for run in alike if run.objective is not None]
+        many = len(values) > 1
+        std = statistics.stdev(values) if many else None
+        half = None if std is None else _t_quantile(len(values) - 1) * std / math.sqrt(len(values))
+        groups.append(Group(setting, alike, statistics.fmean(values), std, half))
+    return sorted(groups, key=lambda group: group.mean, reverse=mode_of(runs) == "max")
+
+
+def comparison(first: Group, second: Group) -> str:
+    """Whether the two can be told apart, in a sentence that names the test."""
+    if len(first.values) < 2 or len(second.values) < 2:
+        return "The two best settings can't be compared: that takes at least two seeds each (seed=1,2,3)."
+    paired = _paired(first, second)
+    if paired is not None:
+        differences = [a - b for a, b in paired]
+        if _alike(differences):
+            return f"The two best settings differ by {abs(differences[0]):.4g} with every seed."
+        p_value = paired_t_test(differences)
+        test = f"paired t-test over {len(paired)} seeds"
+    else:
+        if _alike(first.values) and _alike(second.values):
+            return "The two best settings don't vary between seeds: no test applies."
+        p_value = welch_t_test(first.values, second.values)
+        test = f"Welch's t-test, n = {len(first.values)} and {len(second.values)}"
+    verdict = "can be told apart" if p_value < 0.05 else "can't be told apart"
+    difference = abs(first.mean - second.mean)
+    return f"The two best settings {verdict}: they differ by {difference:.4f} ({test}, p = {p_value:.2g})."
+
+
+def _alike(values: Sequence[float]) -> bool:
+    """Whether numbers differ by no more than the rounding of floats."""
+    return max(values) - min(values) <= 1e-12
+
+
+def _paired(first: Group, second: Group) -> list[tuple[float, float]] | None:
+    """The objectives by seed, where both settings ran with the same seeds, once each."""
+    by_seed = []
+    for group in (first, second):
+        seeds = {run.settings.get(SEED): run.objective for run in group.runs}
+        if None in seeds or len(seeds) != len(group.runs):
+            return None
+        by_seed.append(seeds)
+    if by_seed[0].keys() != by_seed[1].keys():
+        return None
+    return [(a, b) for seed, a in by_seed[0].items() if a is not None and (b := by_seed[1][seed]) is not None]
+
+
+def paired_t_test(differences: Sequence[float]) -> float:
+    """Two-sided p-value of the hypothesis that the differences have the mean 0; they must not all be equal."""
+    n = len(differences)
+    t = statistics.fmean(differences) / (statistics.stdev(differences) / math.sqrt(n))
+    return t_tails(t, n - 1)
+
+
+def welch_t_test(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided p-value of the hypothesis that both have one mean, whatever their variances; one has to vary.
+
+    Source: Welch: The generalization of "Student's" problem, 1947.
+    """
+    a, b = (statistics.variance(values) / len(values) for values in (first, second))
+    t = (statistics.fmean(first) - statistics.fmean(second)) / math.sqrt(a + b)
+    degrees = (a + b) ** 2 / (a**2 / (len(first) - 1) + b**2 / (len(second) - 1))
+    return t_tails(t, degrees)
+
+
+def t_tails(t: float, degrees: float) -> float:
+    """Probability that a Student's t variable is further from 0 than ``t``.
+
+    Not scipy's: wherever scipy is installed torchmetrics imports it, which adds half a second to every command. mpmath
+    comes with torch.
+    """
+    return float(betainc(degrees / 2, 0.5, 0, degrees / (degrees + t * t), regularized=True))
+
+
+def _t_quantile(degrees: int) -> float:
+    """The factor of a two-sided 95 % interval."""
+    low, high = 0.0, 13.0  # the factor for one degree of freedom is 12.7
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_tails(middle, degrees) > 0.05 else (low, middle)
+    return (low + high) / 2

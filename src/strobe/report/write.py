@@ -1,0 +1,191 @@
+"""Writes a comparison: `summary.csv`, `summary.md` and one self-contained `report.html`."""
+
+import base64
+import csv
+import html
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from strobe.machine.table import aligned
+from strobe.record.files import write_atomically
+from strobe.record.layout import METRICS, SUCCEEDED
+from strobe.record.report import failure_line
+from strobe.report.collect import SEED, Run, collect, mode_of
+from strobe.report.importance import importance_pictures
+from strobe.report.plots import pictures
+from strobe.report.stats import Group, comparison, group, rounded
+
+_SHOWN = 20  # settings in the table on the terminal
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
+th, td { border-bottom: 1px solid #8884; padding: .3rem .6rem; text-align: left; white-space: nowrap; }
+td.number, th.number { text-align: right; }
+img { background: white; border-radius: 4px; height: auto; max-width: 100%; }
+.pictures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
+figure { margin: 0; } figcaption { font-size: .9rem; }
+"""
+
+
+def write_report(directories: Sequence[Path], out: Path) -> str:
+    """Compare the runs in and below some directories.
+
+    Args:
+        directories: Of runs and sweeps.
+        out: Where the three files go.
+
+    Returns:
+        The comparison as a table for a terminal.
+
+    Raises:
+        ConfigError: If there are no runs.
+    """
+    runs = collect(directories)
+    groups = group(runs)
+    out.mkdir(parents=True, exist_ok=True)
+    ordered = _by_objective(runs)
+    write_atomically(out / "summary.csv", _csv(ordered))
+    write_atomically(out / "summary.md", _markdown(ordered, groups))
+    drawn = pictures(runs, groups) | importance_pictures(directories)
+    write_atomically(out / "report.html", _html(ordered, groups, drawn))
+    return terminal_table(runs, groups)
+
+
+def terminal_table(runs: Sequence[Run], groups: Sequence[Group]) -> str:
+    """The settings, best first, then what became of the runs that have no objective."""
+    keys = groups[0].keys if groups else []
+    metric = groups[0].runs[0].metric if groups else "objective"
+    rows = [["", *keys, metric, "+-", "n", "test/acc", "time"]]
+    for place, setting in enumerate(groups[:_SHOWN], start=1):
+        rows.append([str(place), *setting.shown, *_numbers(setting)])
+    lines = [aligned(rows)]
+    if len(groups) > _SHOWN:
+        lines.append(f"... and {len(groups) - _SHOWN} more, see summary.csv")
+    statuses = Counter(run.status for run in runs)
+    lines.append("")
+    lines.append(", ".join(f"{number} {status}" for status, number in statuses.most_common()))
+    if len(groups) > 1:
+        lines.append(comparison(groups[0], groups[1]))
+    return "\n".join(lines)
+
+
+def _numbers(setting: Group) -> list[str]:
+    """The cells of a setting: mean, interval, n, test accuracy, time."""
+    tests = [run.report["metrics"]["test/acc"] for run in setting.runs if "test/acc" in run.report.get("metrics", {})]
+    seconds = [float((run.report.get("timing") or {}).get("total_s") or 0.0) for run in setting.runs]
+    interval = "" if setting.interval is None else f"{setting.interval:.4f}"
+    test = f"{sum(tests) / len(tests):.4f}" if tests else ""
+    return [f"{setting.mean:.4f}", interval, str(len(setting.values)), test, f"{sum(seconds) / len(seconds):.1f} s"]
+
+
+def _by_objective(runs: Sequence[Run]) -> list[Run]:
+    sign = -1 if mode_of(runs) == "max" else 1
+    return sorted(runs, key=lambda run: (run.objective is None, sign * (run.objective or 0.0)))
+
+
+def _csv(runs: Sequence[Run]) -> str:
+    keys = list(runs[0].settings)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["directory", "status", *keys, "objective", *METRICS, "total_s", "error"])
+    for run in runs:
+        metrics = run.report.get("metrics") or {}
+        cells = [run.settings[key] for key in keys]
+        numbers = [run.objective, *(metrics.get(name) for name in METRICS)]
+        total = (run.report.get("timing") or {}).get("total_s")
+        writer.writerow([run.directory, run.status, *cells, *numbers, total, failure_line(run.report)])
+    return text.getvalue()
+
+
+def _markdown(runs: Sequence[Run], groups: Sequence[Group]) -> str:
+    keys = groups[0].keys if groups else []
+    metric = groups[0].runs[0].metric if groups else "objective"
+    lines = ["# Summary", "", _counts(runs), ""]
+    if groups:
+        header = [*keys, metric, "95 % +-", "std", "n", "test/acc", "time"]
+        lines += ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+        for setting in groups:
+            mean, interval, n, test, seconds = _numbers(setting)
+            std = "" if setting.std is None else f"{setting.std:.4f}"
+            cells = [*setting.shown, mean, interval, std, n, test, seconds]
+            lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+        lines += ["", f"Best run: `{runs[0].directory}`"]
+    if len(groups) > 1:
+        lines += ["", comparison(groups[0], groups[1])]
+    if bad := [run for run in runs if run.status not in SUCCEEDED]:
+        lines += ["", "## Not completed", ""]
+        lines += [f"- {run.status}: `{run.directory}` {_error(run)}" for run in bad]
+    return "\n".join(lines) + "\n"
+
+
+def _html(runs: Sequence[Run], groups: Sequence[Group], drawn: dict[str, bytes]) -> str:
+    metric = groups[0].runs[0].metric if groups else "objective"
+    keys = groups[0].keys if groups else []
+    parts = [f"<p>{html.escape(_counts(runs))}</p>"]
+    if groups:
+        parts.append(
+            f"<p>Best: <b>{groups[0].mean:.4f}</b> {html.escape(metric)} with {html.escape(groups[0].label)}.</p>"
+        )
+    if len(groups) > 1:
+        parts.append(f"<p>{html.escape(comparison(groups[0], groups[1]))}</p>")
+    if drawn:
+        images = [
+            f'<figure><figcaption>{html.escape(title)}</figcaption><img alt="{html.escape(title)}" '
+            f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></figure>'
+            for title, png in drawn.items()
+        ]
+        parts.append(f'<div class="pictures">{"".join(images)}</div>')
+    if groups:
+        header = [*keys, metric, "95 % ±", "n", "test/acc", "time"]
+        body = [[*setting.shown, *_numbers(setting)] for setting in groups]
+        parts.append("<h2>Settings</h2>" + _html_table(header, body, text_columns=len(keys)))
+    varying = list(runs[0].settings)
+    header = ["run", "status", *varying, metric, "test/acc", "error"]
+    body = [
+        [
+            run.directory.name,
+            run.status,
+            *(rounded(run.settings[key]) for key in varying),
+            "" if run.objective is None else f"{run.objective:.4f}",
+            f"{acc:.4f}" if isinstance(acc := (run.report.get("metrics") or {}).get("test/acc"), float) else "",
+            _error(run),
+        ]
+        for run in runs
+    ]
+    parts.append("<h2>Runs</h2>" + _html_table(header, body, text_columns=2 + len(varying)))
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Strobe report</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style></head><body><h1>Strobe report</h1>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _html_table(header: Sequence[str], body: Sequence[Sequence[str]], *, text_columns: int) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
+        marks = ["" if index < text_columns else ' class="number"' for index in range(len(cells))]
+        return (
+            "<tr>"
+            + "".join(f"<{tag}{mark}>{html.escape(cell)}</{tag}>" for cell, mark in zip(cells, marks, strict=True))
+            + "</tr>"
+        )
+
+    return f'<div class="wide"><table>{row(header, "th")}{"".join(row(cells, "td") for cells in body)}</table></div>'
+
+
+def _counts(runs: Sequence[Run]) -> str:
+    statuses = Counter(run.status for run in runs)
+    seeds = {run.settings.get(SEED) for run in runs} - {None}
+    with_seeds = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
+    return f"{len(runs)} runs{with_seeds}: " + ", ".join(
+        f"{number} {status}" for status, number in statuses.most_common()
+    )
+
+
+def _error(run: Run) -> str:
+    return failure_line(run.report)[:200]

@@ -1,0 +1,47 @@
+"""A run's checkpoint, measured again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from strobe.config.checks import problems_with_libraries
+from strobe.config.saved import saved_config
+from strobe.errors import ConfigError, require
+from strobe.record.checkpoints import load_weights
+from strobe.record.layout import BEST, CHECKPOINTS
+from strobe.run.build import build_data, build_model, build_net, build_trainer
+from strobe.run.process import settle_process
+
+_ONE_DEVICE = ("trainer.devices=1", "trainer.num_nodes=1", "trainer.strategy=auto", "trainer.sync_batchnorm=false")
+
+
+def evaluate(directory: Path, overrides: Sequence[str] = (), checkpoint: str = BEST) -> dict[str, float]:
+    """Measure a checkpoint on the official test images, on one device, whatever it was trained on; writes nothing.
+
+    Args:
+        directory: The run directory.
+        overrides: Changes to the run's config, such as ``trainer.accelerator=cpu``.
+        checkpoint: File under ``checkpoints/``.
+
+    Returns:
+        ``test/loss`` and ``test/acc``.
+
+    Raises:
+        ConfigError: If the directory is not a run directory, or an override is wrong.
+        CheckpointError: If the checkpoint can't be used.
+    """
+    changes = list(_ONE_DEVICE)
+    if saved_config(directory).trainer.accelerator != "cpu":
+        changes.append("trainer.accelerator=auto")  # the machine may be another one
+    fixed = {change.partition("=")[0] for change in _ONE_DEVICE}
+    if several := [override for override in overrides if override.partition("=")[0] in fixed]:
+        raise ConfigError(f"{several[0]}: an evaluation runs on one device; leave it out")
+    cfg = saved_config(directory, [*changes, *overrides])
+    require(problems_with_libraries(cfg))
+    settle_process(seed=cfg.seed, matmul_precision=cfg.get("matmul_precision", "highest"))
+    data = build_data(cfg)
+    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = build_trainer(cfg, directory, [], [], **quiet, fast_dev_run=False, barebones=False)
+    model = build_model(cfg, data, build_net(cfg, data), trainer)
+    load_weights(model, directory / CHECKPOINTS / checkpoint)
+    trainer.test(model, datamodule=data, verbose=False)
+    return {name: value for name, value in model.epoch_metrics.items() if name.startswith("test/")}

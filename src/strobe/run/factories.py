@@ -1,0 +1,72 @@
+"""Factories of optimizers and schedules, fitted to the run that they are for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from strobe.errors import ConfigError
+from strobe.tasks.classifier import OptimizerFactory, SchedulerFactory, missing_step_counts
+
+# Optimizers that torch implements as one kernel over all parameters, by device type.
+_FUSED = {
+    "cpu": (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad),
+    "cuda": (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD),
+}
+
+
+def try_out(optimizer: OptimizerFactory, scheduler: SchedulerFactory | None) -> None:
+    """Make both for one small parameter, so that a value they refuse is found before anything is trained.
+
+    Raises:
+        ConfigError: If they refuse one.
+    """
+    with refusals_named("optimizer"):
+        tried = optimizer([nn.Parameter(torch.zeros(2, 2))])
+    if scheduler is not None:
+        with refusals_named("scheduler"):
+            schedule = scheduler(tried, **missing_step_counts(scheduler, lambda: 1000))
+            if not isinstance(schedule, ReduceLROnPlateau):
+                tried.step()
+                schedule.step()
+
+
+def scaled(factory: Any, argument: str, factor: int) -> Any:
+    """The same partial, with one of its numbers multiplied."""
+    if factor == 1 or not isinstance(factory, partial) or not isinstance(factory.keywords.get(argument), int | float):
+        return factory
+    return partial(factory.func, *factory.args, **{**factory.keywords, argument: factory.keywords[argument] * factor})
+
+
+def with_fused_kernel(optimizer: OptimizerFactory, trainer: Trainer) -> OptimizerFactory:
+    """Where the config leaves ``fused`` open, take torch's one-kernel implementation if it goes with the rest."""
+    if not isinstance(optimizer, partial) or optimizer.keywords.get("fused", False) is not None:
+        return optimizer
+    device = trainer.strategy.root_device.type
+    # A fused step unscales gradients itself, so with a gradient scaler they can't be clipped before it.
+    clips_scaled = trainer.precision == "16-mixed" and trainer.gradient_clip_val is not None
+    excluded = optimizer.keywords.get("foreach") or optimizer.keywords.get("differentiable") or clips_scaled
+    if excluded or optimizer.func not in _FUSED.get(device, ()):
+        return optimizer
+    return partial(optimizer.func, *optimizer.args, **{**optimizer.keywords, "fused": True})
+
+
+@contextmanager
+def refusals_named(path: str) -> Iterator[None]:
+    """Have what a class refuses refused as a setting: ``path`` is where it stands in the config.
+
+    Raises:
+        ConfigError: In place of what the class raised.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, MisconfigurationException) as error:
+        raise ConfigError(f"{path}: {error}") from error

@@ -1,0 +1,69 @@
+"""What a run says at its beginning and at its end."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from strobe.machine.program import typed
+from strobe.machine.table import aligned
+from strobe.record.run_record import RunRecord
+from strobe.run.build import Run
+
+log = logging.getLogger(__name__)
+
+
+def announce(run: Run, record: RunRecord) -> None:
+    """Say what is about to be trained, and where the machine makes something else of the request."""
+    effective, requested = record.report["effective"], record.report["requested"]
+    if not run.trainer.is_global_zero:
+        return
+    devices = (
+        f"{effective['world_size']} x {effective['accelerator']}"
+        if effective["world_size"] > 1
+        else effective["accelerator"]
+    )
+    log.info(
+        "%s on %s: %s parameters, %s, precision %s",
+        type(run.model.net).__name__,
+        run.data.dataset.title,
+        f"{record.report['parameters']:,}",
+        devices,
+        effective["precision"],
+    )
+    if not _granted(requested["precision"], effective["precision"]):
+        asked, precision = requested["precision"], effective["precision"]
+        log.info("precision %s is not available on %s: training in %s", asked, devices, precision)
+
+
+def closing_table(record: RunRecord) -> str:
+    """What a person wants to know at the end, and the commands that come next."""
+    report = record.report
+    metrics, effective, timing = report["metrics"], report["effective"], report["timing"]
+    asked, precision = report["requested"]["precision"], effective["precision"]
+    if not _granted(asked, precision):
+        precision = f"{precision} (asked for {asked})"
+    rows: list[tuple[str, Any]] = []
+    if "test/acc" in metrics:
+        rows += [("test accuracy", f"{metrics['test/acc']:.4f}"), ("test loss", f"{metrics['test/loss']:.4f}")]
+    if (best := report["best"]) is not None and best["value"] is not None:
+        rows += [(f"best {best['metric']}", f"{best['value']:.4f} (epoch {best['epoch'] + 1})")]
+    directory = _shown(record.directory)
+    rows += [
+        ("time", f"{timing['total_s']:.1f} s, of which training {timing['train_s']:.1f} s"),
+        ("device", f"{effective['world_size']} x {effective['accelerator']}, precision {precision}"),
+        ("run directory", directory),
+    ]
+    evaluate = " ".join(typed("evaluate"))
+    return f"\n{aligned(rows, indent=2)}\n\nNext:\n  tensorboard --logdir {directory}\n  {evaluate} {directory}\n"
+
+
+def _granted(asked: object, precision: str) -> bool:
+    return str(asked) in ("None", precision, precision.removesuffix("-true"))
+
+
+def _shown(path: Path) -> str:
+    """Relative to where the person is, if that is shorter."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,46 @@
+"""What holds for the whole process of a run: its seeds, the noise of libraries, the cost of looking for a GPU."""
+
+import logging
+import os
+import warnings
+
+import torch
+from lightning.pytorch import seed_everything
+
+from strobe.machine.rank import end_with_parent, process_rank
+
+EXPECTED_WARNINGS = (
+    ".*does not have many workers.*",  # of torch's loader: what it serves is in memory
+    ".*is smaller than the logging interval.*",
+    ".*ended before the epoch ended and your dataloader is not resumable.*",  # it is: see ImageDataModule.state_dict
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",  # inside Lightning 2.6
+    ".*Total length of `MemoryLoader` across ranks is zero.*",  # fast_dev_run validates although data.val_size=0
+    ".*It is recommended to use `self.log\\(.*sync_dist=True.*",  # the metrics are reduced over ranks already
+    ".*AMP with fp16 is not supported on CPU.*",  # `announce` says what is done instead
+)
+"""Warnings of libraries about things that are as they should be here."""
+
+
+def settle_process(*, seed: int, matmul_precision: str) -> None:
+    """Set it, before anything of a run is built.
+
+    Args:
+        seed: Of every random stream, on every rank.
+        matmul_precision: See `torch.set_float32_matmul_precision`.
+    """
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    logging.captureWarnings(True)
+    if process_rank() > 0:
+        end_with_parent()
+        for handler in logging.getLogger().handlers:  # the log file gets everything, the terminal rank 0 alone
+            if type(handler) is logging.StreamHandler:
+                handler.setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if torch.cuda.device_count() == 0:
+        # On a CUDA build without a GPU every optimizer step asks the driver anew, a quarter of a small net's step:
+        # Lightning makes torch ask through NVML, which has to be loaded. With no device visible nothing is asked.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.set_float32_matmul_precision(matmul_precision)
+    seed_everything(seed, workers=True, verbose=False)

@@ -1,0 +1,175 @@
+"""The story of one run, top to bottom: build, fit, test, and a record of whatever happens."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.strategies import FSDPStrategy
+from omegaconf import DictConfig, OmegaConf
+
+from strobe.callbacks.stop import StopRequest
+from strobe.callbacks.tensorboard import log_hparams
+from strobe.config.checks import problems_with_libraries
+from strobe.config.compose import plain, resolved
+from strobe.config.values import problems
+from strobe.distributed import slurm
+from strobe.distributed.launch import Ranks, started_ranks
+from strobe.errors import RunError, as_run_error, require, status_of
+from strobe.machine.process import process_age_s
+from strobe.machine.rank import process_rank
+from strobe.record.checkpoints import load_weights
+from strobe.record.run_record import RunRecord
+from strobe.run.build import Run, build, build_data, build_net
+from strobe.run.messages import announce, closing_table
+from strobe.run.process import settle_process
+from strobe.run.resume import Limits, resume_point
+
+log = logging.getLogger(__name__)
+
+CallbackFactory = Callable[[], Callback]
+
+
+def train(
+    cfg: DictConfig, directory: Path, overrides: Sequence[str] = (), callbacks: Sequence[CallbackFactory] = ()
+) -> float | None:
+    """Fit, test and record one run.
+
+    Args:
+        cfg: The composed config.
+        directory: The run directory.
+        overrides: What was typed, for the record.
+        callbacks: Make callbacks beside the config's, on every rank; they have to be picklable.
+
+    Returns:
+        The objective: the metric that ``objective`` names, or the best monitored value.
+
+    Raises:
+        RunError: If the run did not complete; its ``status`` is what the report says.
+    """
+    require(problems(cfg))
+    cfg = resolved(cfg)  # from here on, values alone
+    require(problems_with_libraries(cfg))
+    config = plain(cfg)
+    # A run from before the key was lacks matmul_precision.
+    settle_process(seed=cfg.seed, matmul_precision=cfg.get("matmul_precision", "highest"))
+    with started_ranks(
+        strategy=str(cfg.trainer.strategy),
+        accelerator=str(cfg.trainer.accelerator),
+        devices=config["trainer"]["devices"],
+        directory=directory,
+        child=partial(_train_as_rank, config, directory, callbacks),
+    ) as ranks:
+        # A run begins in one of four ways, and here is where they part:
+        #   new                  the directory holds no run: the record starts at once;
+        #   resumed              `resume=`: from the newest checkpoint, within an epoch or between two; nothing of the
+        #                        old run is touched before the checkpoint was seen to fit;
+        #   resumed at its test  the same, where all was trained: the fit is left out;
+        #   queued again         SLURM has typed the same command anew: it was turned into `resume=` before it got here.
+        begin = RunRecord.start if cfg.resume is None else RunRecord.resume
+        record = begin(directory, config, OmegaConf.to_yaml(cfg), overrides)
+        with recorded(record, ranks, batch_size=cfg.data.batch_size) as stop:
+            data = build_data(cfg)
+            net = build_net(cfg, data)
+            start = None
+            if record.resumed:
+                limits = Limits(cfg.trainer.max_epochs, cfg.trainer.max_steps)
+                start = resume_point(directory, limits, net, str(cfg.optimizer["_target_"]).rpartition(".")[2])
+                record.begin()
+            run = build(
+                cfg,
+                data,
+                net,
+                record,
+                stop,
+                purge_step=start.step if start else None,
+                further_callbacks=[make() for make in callbacks],
+            )
+            if start is None or not start.trained:
+                _fit(run, record, start.checkpoint if start else None)
+                stop.raise_if_asked()  # in the last epoch: all is saved, and the test is left to `resume=`
+            if cfg.test:
+                _test(run, record)
+            _finish(run, record)
+    return record.report["objective"]
+
+
+def _train_as_rank(config: Mapping[str, Any], directory: Path, callbacks: Sequence[CallbackFactory]) -> None:
+    cfg = OmegaConf.create(dict(config))
+    train(cfg, directory, callbacks=callbacks)
+
+
+@contextmanager
+def recorded(record: RunRecord, ranks: Ranks, *, batch_size: int) -> Iterator[StopRequest]:
+    """Write down how the block ended, whatever happens in it; gives it what a signal sets.
+
+    Raises:
+        RunError: In place of what the block raised, where the cause is known.
+    """
+    if process_rank() == 0:
+        slurm.remember(record.directory)
+    stop = StopRequest()
+    stop.install()
+    ranks.watch(partial(_give_up, record))
+    try:
+        yield stop
+    except BaseException as raised:
+        # Lightning turns a KeyboardInterrupt into a SystemExit; anything else that follows a signal is a failure.
+        stopped = stop.reason is not None and isinstance(raised, SystemExit | KeyboardInterrupt | stop.reason)
+        error = stop.error() if stopped else as_run_error(ranks.cause(raised), batch_size=batch_size)
+        record.finish(status_of(error), error)
+        if stop.requeue:
+            slurm.requeue()
+        log.debug("The run ended early", exc_info=raised)  # the file gets the traceback, the terminal a line
+        raise error from raised
+    finally:
+        stop.uninstall()
+
+
+def _give_up(record: RunRecord, error: RunError) -> None:
+    if record.report["status"] == "running":
+        record.finish(status_of(error), error)
+        print(error, file=sys.stderr, flush=True)
+
+
+def _fit(run: Run, record: RunRecord, checkpoint: Path | None) -> None:
+    announce(run, record)
+    record.report["timing"]["startup_s"] = round(process_age_s(), 3)
+    began = time.perf_counter()
+    run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint)
+    fit_s = time.perf_counter() - began
+    timing = {name: round(seconds, 3) for name, seconds in run.recorder.timing.items()}
+    speed = round(run.recorder.images_seen / max(run.recorder.timing["train_s"], 1e-9), 1)
+    record.update(timing={"fit_s": round(fit_s, 3), **timing, "samples_per_s": speed})
+
+
+def _test(run: Run, record: RunRecord) -> None:
+    """Test the best checkpoint, or the last weights where none was saved."""
+    model = run.model
+    best = record.report["best"]
+    if best is not None and best["checkpoint"] is not None:
+        path = record.directory / best["checkpoint"]
+        if run.trainer.is_global_zero or path.exists():  # under DDP, a machine without rank 0's disk is sent them
+            if isinstance(run.trainer.strategy, FSDPStrategy):  # this rank's model holds a share of the weights
+                model = run.fresh_model()
+            load_weights(model, path)
+    began = time.perf_counter()
+    run.trainer.test(model, datamodule=run.data, verbose=False)
+    metrics = {name: value for name, value in model.epoch_metrics.items() if name.startswith("test/")}
+    record.update(metrics=metrics, timing={"test_s": round(time.perf_counter() - began, 3)})
+
+
+def _finish(run: Run, record: RunRecord) -> None:
+    metrics = record.report["metrics"]
+    name, mode = run.objective
+    record.update(objective=metrics.get(name), objective_metric=name, objective_mode=mode)
+    log_hparams(run.trainer, record.config, metrics)
+    if run.trainer.is_global_zero:
+        record.finish("completed")
+        slurm.forget(record.directory)
+        log.info(closing_table(record))

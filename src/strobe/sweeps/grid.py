@@ -1,0 +1,54 @@
+"""The jobs of a grid, in order, those that are done left out."""
+
+from collections.abc import Sequence
+
+from strobe.record.layout import SUCCEEDED
+from strobe.sweeps.display import Display
+from strobe.sweeps.drive import Settings, StopSweepError, drive, only_one
+from strobe.sweeps.jobs import Job, Planner, plan_jobs
+
+
+def run_grid(
+    batch: Sequence[Sequence[str]],
+    first: int,
+    planner: Planner,
+    settings: Settings,
+) -> list[Job]:
+    """Run every job of a grid that has not been completed before.
+
+    Args:
+        batch: The overrides of each job.
+        first: Number of the first.
+        planner: Composes the configs of its jobs.
+        settings: Of the sweep.
+
+    Returns:
+        All jobs, with status and objective.
+
+    Raises:
+        ConfigError: If a config is wrong, or another process runs this sweep.
+        RunError: If a signal ended the sweep.
+    """
+    with only_one(settings.directory):
+        jobs = plan_jobs(planner, batch, settings.directory, first, settings.rerun)
+        todo = iter([job for job in jobs if job.plan != "skip"])
+        with Display(len(jobs), mode=settings.mode, slots=len(settings.slots)) as display:
+            display.say(_plan_line(jobs, settings))
+            for job in jobs:
+                if job.plan == "skip":
+                    display.started(job)
+            try:
+                drive(lambda: next(todo, None), planner, settings, display, lambda job: None)
+            except StopSweepError as error:
+                display.say(f"Stopped, because {error} and sweep.on_failure=stop")
+    return jobs
+
+
+def _plan_line(jobs: Sequence[Job], settings: Settings) -> str:
+    counts = {plan: sum(job.plan == plan for job in jobs) for plan in ("run", "resume", "skip")}
+    words = {"run": "to run", "resume": "to continue", "skip": "finished before"}
+    parts = [f"{number} {words[plan]}" for plan, number in counts.items() if number] or ["no jobs"]
+    failed = sum(job.plan == "skip" and job.status not in SUCCEEDED for job in jobs)
+    hint = f" ({failed} of them failed: sweep.rerun=failed tries them again)" if failed else ""
+    slots = f"{len(settings.slots)} at a time, {settings.slots[0].threads} thread(s) each"
+    return f"{len(jobs)} jobs in {settings.directory}: {', '.join(parts)}{hint}; {slots}"

@@ -1,0 +1,258 @@
+"""A search by Optuna: trials as jobs, the study on disk beside them."""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.trial import FrozenTrial, TrialState
+
+from strobe.config.rules import choice, whole
+from strobe.config.values import problems
+from strobe.errors import ConfigError, require
+from strobe.record.layout import METRICS, STOPPED
+from strobe.record.report import read_report
+from strobe.record.study import NAME, PrunerName, make_pruner, study_storage
+from strobe.sweeps.display import Display
+from strobe.sweeps.drive import Settings, StopSweepError, drive
+from strobe.sweeps.jobs import Job, Planner, adopt, job_name
+from strobe.sweeps.space import Space
+
+log = logging.getLogger(__name__)
+
+SamplerName = Literal["tpe", "random", "grid", "nsgaii"]
+_OVERRIDES = "overrides"  # user attribute of a trial: the command line of its job
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How to search.
+
+    Attributes:
+        n_trials: Of the whole study, over all processes and restarts.
+        sampler: How points are chosen.
+        pruner: How trials are given up early.
+        seed: Of the sampler.
+        objectives: Names of metrics, or ``parameters`` or ``total_s``; empty is the run's objective.
+        conditions: See `strobe.sweeps.space.Space`.
+
+    Raises:
+        ConfigError: If a value is not among those allowed.
+    """
+
+    n_trials: int
+    sampler: SamplerName
+    pruner: PrunerName
+    seed: int
+    objectives: Sequence[str]
+    conditions: Sequence[str]
+
+    def __post_init__(self) -> None:
+        rules = {
+            "n_trials": whole(min=1, example=20),
+            "sampler": choice(*get_args(SamplerName)),
+            "pruner": choice(*get_args(PrunerName)),
+            "seed": whole(min=0, example=1),
+        }
+        wrong = [
+            f"hydra.sweeper.{name}={getattr(self, name)}: must be {rule.allowed}, for example {rule.example}"
+            for name, rule in rules.items()
+            if not rule.holds(getattr(self, name))
+        ]
+        if len(self.objectives) > 1 and self.sampler == "grid":
+            wrong.append(f"hydra.sweeper.sampler={self.sampler} has one objective; choose nsgaii, tpe or random")
+        require(wrong)
+
+
+def run_search(
+    arguments: Sequence[str],
+    search: SearchSettings,
+    planner: Planner,
+    settings: Settings,
+) -> list[Job]:
+    """Search until the study has its trials; several processes may work on one directory.
+
+    Args:
+        arguments: The overrides of the command, search space included.
+        search: How to search.
+        planner: Composes the configs of its jobs.
+        settings: Of the sweep.
+
+    Returns:
+        The jobs of this process, with status and objective.
+
+    Raises:
+        ConfigError: If the space or a config is wrong.
+        RunError: If a signal ended the search.
+    """
+    space = Space(planner.parser.parse_overrides(list(arguments)), search.conditions)
+    if not space.distributions:
+        raise ConfigError("nothing to search: give a space, as in optimizer.lr=tag(log,interval(1e-4,1e-1))")
+    settings.directory.mkdir(parents=True, exist_ok=True)
+    study = _open_or_create(search, space, settings)
+    supply = _Supply(study, space, search, planner, settings)
+    with Display(search.n_trials, mode=settings.mode, slots=len(settings.slots)) as display:
+        finished = sum(trial.state.is_finished() for trial in study.trials)
+        display.say(f"{search.n_trials} trials in {settings.directory}: {finished} finished before; {search.sampler}")
+        supply.display = display
+        try:
+            drive(supply.next_job, supply.planner, settings, display, supply.tell)
+        except StopSweepError as error:
+            display.say(f"Stopped, because {error} and sweep.on_failure=stop")
+        finally:
+            supply.release()
+    return supply.jobs
+
+
+class _Supply:
+    """Asks the study for trials and tells it how their jobs ended."""
+
+    def __init__(
+        self, study: optuna.Study, space: Space, search: SearchSettings, planner: Planner, settings: Settings
+    ) -> None:
+        self.study = study
+        self.space = space
+        self.search = search
+        self.planner = planner
+        self.settings = settings
+        self.display: Display | None = None
+        self.jobs: list[Job] = []
+        self._locks: dict[int, FileLock] = {}
+        self._given_up = False
+
+    def next_job(self) -> Job | None:
+        """A trial that a process which is gone has left behind, else a new one, else None."""
+        with FileLock(self.settings.directory / ".ask.lock"):
+            trials = self.study.get_trials(deepcopy=False)
+            for trial in trials:
+                if trial.state == TrialState.RUNNING and (job := self._adopt(trial)) is not None:
+                    return job
+            if self._given_up or len(trials) >= self.search.n_trials:
+                return None
+            asked = self.study.ask()
+            overrides = [*self.space.fixed, *self.space.suggest(asked)]
+            self._lock(asked.number)
+            asked.set_user_attr(_OVERRIDES, overrides)
+        return self._job(asked.number, overrides)
+
+    def tell(self, job: Job) -> None:
+        """Tell the study how a job ended; one that was interrupted stays open, to be resumed."""
+        if job.status in STOPPED:
+            self._unlock(job.number)
+            return
+        values = self._values(job)
+        if job.status == "pruned":
+            self.study.tell(job.number, state=TrialState.PRUNED)
+        elif job.status == "completed" and values is not None:
+            self.study.tell(job.number, values)
+        else:
+            self.study.tell(job.number, state=TrialState.FAIL)
+        self._unlock(job.number)
+
+    def release(self) -> None:
+        """Let go of trials that are still open."""
+        for number in list(self._locks):
+            self._unlock(number)
+
+    def _job(self, number: int, overrides: list[str]) -> Job:
+        varying = [
+            override for override in overrides if override.partition("=")[0].lstrip("+") in self.space.distributions
+        ]
+        directory = self.settings.directory / job_name(number, varying)
+        job = Job(number, overrides, varying, directory, hash="", environment=self._environment(number))
+        if number == 0 and (wrong := problems(self.planner.compose(overrides))):
+            self._given_up = True
+            self.study.tell(number, state=TrialState.FAIL)
+            require(wrong)
+        self.jobs.append(job)
+        return job
+
+    def _adopt(self, trial: FrozenTrial) -> Job | None:
+        """Take over a trial whose process is gone: tell its result if it has one, else run or resume its job."""
+        try:
+            self._lock(trial.number)
+        except Timeout:
+            return None
+        overrides = trial.user_attrs.get(_OVERRIDES)
+        if overrides is None:
+            self.study.tell(trial.number, state=TrialState.FAIL)
+            self._unlock(trial.number)
+            return None
+        job = self._job(trial.number, list(overrides))
+        try:
+            report = read_report(job.directory)
+        except ConfigError:
+            return job
+        adopt(job, report)
+        if job.plan == "skip":
+            self.tell(job)
+            return None
+        return job
+
+    def _environment(self, number: int) -> dict[str, str]:
+        if len(self.search.objectives) > 1 or self.search.pruner == "none":
+            return {}
+        return {"STROBE_TRIAL": f"{number}", "STROBE_STUDY": str(self.settings.directory)}
+
+    def _values(self, job: Job) -> list[float] | None:
+        """The objectives of a completed job; None where one is missing or not finite."""
+        if not self.search.objectives:
+            values: list[Any] = [job.objective]
+        else:
+            report = read_report(job.directory)
+            known = {**report["timing"], **report["metrics"], "parameters": report["parameters"]}
+            values = [known.get(name) for name in self.search.objectives]
+        if any(not isinstance(value, int | float) or not math.isfinite(value) for value in values):
+            return None
+        return [float(value) for value in values]
+
+    def _lock(self, number: int) -> None:
+        if number in self._locks:
+            raise Timeout(str(number))
+        locks = self.settings.directory / ".locks"
+        locks.mkdir(exist_ok=True)
+        lock = FileLock(locks / f"{number}.lock")
+        lock.acquire(timeout=0)
+        self._locks[number] = lock
+
+    def _unlock(self, number: int) -> None:
+        if (lock := self._locks.pop(number, None)) is not None:
+            lock.release()
+
+
+def _open_or_create(search: SearchSettings, space: Space, settings: Settings) -> optuna.Study:
+    modes = [METRICS.get(name, "min") for name in search.objectives] or [settings.mode]  # parameters, seconds: the less
+    directions: list[Literal["minimize", "maximize"]] = ["maximize" if mode == "max" else "minimize" for mode in modes]
+    study = optuna.create_study(
+        study_name=NAME,
+        storage=study_storage(settings.directory),
+        sampler=_sampler(search, space),
+        pruner=make_pruner(search.pruner),
+        directions=directions,
+        load_if_exists=True,
+    )
+    previous = study.user_attrs.get("space")
+    described = {key: str(distribution) for key, distribution in space.distributions.items()}
+    if previous is not None and previous != described:
+        raise ConfigError(
+            f"{settings.directory} holds a search of another space ({', '.join(previous)}); choose another sweep.name"
+        )
+    study.set_user_attr("space", described)
+    study.set_user_attr("pruner", search.pruner)
+    return study
+
+
+def _sampler(search: SearchSettings, space: Space) -> optuna.samplers.BaseSampler:
+    match search.sampler:
+        case "random":
+            return optuna.samplers.RandomSampler(seed=search.seed)
+        case "grid":
+            return optuna.samplers.GridSampler(space.grid(), seed=search.seed)
+        case "nsgaii":
+            return optuna.samplers.NSGAIISampler(seed=search.seed)
+        case _:
+            # Trials run side by side: those under way count as mediocre, so that not all try the same place.
+            return optuna.samplers.TPESampler(seed=search.seed, constant_liar=True)

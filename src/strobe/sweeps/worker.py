@@ -1,0 +1,57 @@
+"""What the process of a job is. Importing this imports all that a job needs: the warm server preloads it."""
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+import strobe.run.story  # noqa: F401  # the heavy imports of a run
+
+CONSOLE_LOG = "console.log"
+
+
+def become_job(directory: Path, environment: Mapping[str, str], cwd: str) -> None:
+    """Make this process that of a job: on its own, with its output in the run directory.
+
+    Args:
+        directory: The run directory, which exists.
+        environment: Variables to set.
+        cwd: The working directory.
+    """
+    os.setpgrp()  # a Ctrl-C in the terminal goes to the driver, which passes it on
+    die_with_driver()
+    _redirect(directory / CONSOLE_LOG)
+    os.chdir(cwd)
+    os.environ.update(environment)
+    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+
+
+def die_with_driver() -> None:
+    """Have this process, and ranks or workers it starts, killed when the sweep's driver is gone, however it ends.
+
+    The process that forked this one, the warm server, is no use as a sign: it stays as long as any job does.
+    """
+    driver = multiprocessing.parent_process()
+    assert driver is not None, "a job is started by multiprocessing"
+
+    def watch() -> None:
+        driver.join()
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="die-with-driver", daemon=True).start()
+
+
+def _redirect(path: Path) -> None:
+    """Send everything that this process and its children print, C libraries included, to a file."""
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
+    faulthandler.enable(sys.stderr)  # a segmentation fault leaves a traceback

@@ -1,0 +1,1 @@
+"""The LightningModules: what is learnt from a batch, and what is measured."""

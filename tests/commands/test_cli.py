@@ -1,0 +1,334 @@
+"""The commands, as a person types them: answers in time, exit codes, and where the files go."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from strobe.commands.arguments import with_resume, without_resume
+from strobe.errors import ConfigError
+from tests.conftest import ROOT, TEST_CONF, Command, Train, report
+from tests.record.test_checkpoints import as_typed
+from tests.run.test_train import equal, weights
+
+_WITHOUT_TORCH = """
+import runpy, sys
+sys.argv[0] = "train"
+try:
+    runpy.run_module("src.train", run_name="__main__", alter_sys=True)
+finally:
+    print("IMPORTED", sorted({"torch", "lightning", "torchvision"} & set(sys.modules)))
+"""
+
+
+def light(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `src.train` with arguments that shouldn't need torch, and check that it wasn't imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_TORCH, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "IMPORTED []" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert list(cwd.iterdir()) == []
+    return done
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """An empty directory."""
+    directory = tmp_path / "empty"
+    directory.mkdir()
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--help"], ["python -m src.train", "optimizer: adagrad, adam", "max_epochs: 5"]),
+        (["--cfg", "job"], ["_target_: lightning.pytorch.Trainer", "lr: 0.001"]),
+        (["--cfg", "job", "optimizer=sgd", "seed=7"], ["_target_: torch.optim.SGD", "seed: 7"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_looking_at_the_config_needs_no_torch_and_leaves_no_file(
+    empty: Path, arguments: list[str], words: list[str]
+) -> None:
+    done = light(empty, *arguments)
+    assert done.returncode == 0
+    assert [word for word in words if word not in done.stdout] == []
+
+
+MISTAKES = [
+    (["optimzer.lr=1"], ["optimzer.lr: no such key; did you mean optimizer.lr=1?"]),
+    (["lr=1"], ["lr: no such key; did you mean optimizer.lr=1?"]),
+    (["trainer.max_epoch=3"], ["did you mean trainer.max_epochs=3?"]),
+    (["modle=mlp"], ["modle: no such key; did you mean model=mlp?"]),
+    (["model=simplenn"], ["did you mean model=simple_nn?", "cnn, lstm, mlp"]),
+    (["experiment=mnist_ccn"], ["did you mean experiment=mnist_cnn?"]),
+    (["optimizer.lr"], ["'optimizer.lr' is not an override: write key=value"]),
+    (["name=a(b"], ["can't be read: quote a value"]),
+    (["optimizer.lr=1e-2,1e-3"], ["several values make a sweep, which needs -m"]),
+    (["model=mlp,cnn"], ["several values make a sweep, which needs -m"]),
+    (["optimizer=sgd", "optimizer.betas=[0.9,0.99]"], ["optimizer.betas: no such key", "optimizer.momentum"]),
+    (
+        ["optimzer.lr=1", "model=simplenn", "seed=1,2", "trainer.max_epoch=3"],
+        ["optimizer.lr=1?", "model=simple_nn?", "seed=1,2: several values", "trainer.max_epochs=3?"],
+    ),
+    (["optimizer.lr=-1", "data.batch_size=0"], ["optimizer.lr=-1: must be", "data.batch_size=0: must be"]),
+    (["resume=nowhere"], ["nowhere is not a run directory"]),
+    (["resume="], ["resume= is empty"]),
+    (["-m", "resume=x"], ["can't be combined with -m"]),
+    (["name='${optimiser.lr}'"], ["optimiser.lr"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[" ".join(case[0]) for case in MISTAKES])
+def test_a_mistake_is_explained_without_torch_and_exits_with_2(
+    empty: Path, arguments: list[str], words: list[str]
+) -> None:
+    done = light(empty, *arguments)
+    assert [word for word in words if word not in done.stderr] == []
+    assert done.returncode == 2
+
+
+def test_a_mistake_beside_an_option_of_ones_own_is_the_only_one_reported(empty: Path) -> None:
+    done = light(empty, f"--config-dir={TEST_CONF}", "data=tiny", "trainer.max_epoch=3")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["trainer.max_epoch: no such key; did you mean trainer.max_epochs=3?"]
+
+
+@pytest.mark.parametrize("flags", [["-m"], ["--multirun"]])
+def test_the_flag_for_a_sweep_may_stand_anywhere(empty: Path, flags: list[str]) -> None:
+    done = light(empty, "optimizer=sgd", *flags, "optimzer.lr=1,2")
+    assert done.returncode == 2
+    assert "did you mean optimizer.lr=1,2?" in done.stderr
+
+
+def test_a_person_trains_and_evaluates(command: Command, tiny_arguments: list[str], tmp_path: Path) -> None:
+    home, cwd = tmp_path / "home", tmp_path / "cwd"
+    home.mkdir()
+    done = command("train", *tiny_arguments, HOME=str(home), XDG_CACHE_HOME="", TMPDIR=str(home))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    (run,) = (cwd / "outputs" / "train").glob("*/*")
+    shown = run.relative_to(cwd)
+
+    lines = done.stdout.splitlines()
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
+    assert all(word in line for line in epochs for word in ("train loss", "val loss", "val acc"))
+    found = report(run)
+    assert f"test accuracy  {found['metrics']['test/acc']:.4f}" in done.stdout
+    assert f"run directory  {shown}" in done.stdout
+    assert f"tensorboard --logdir {shown}" in done.stdout
+    assert f"python -m src.evaluate {shown}" in done.stdout
+
+    assert found["overrides"] == [argument for argument in tiny_arguments if not argument.startswith("--")]
+    assert found["environment"]["command"].startswith("python -m src.train ")
+    files = [path for path in (*cwd.rglob("*"), *home.rglob("*")) if path.is_file() and run not in path.parents]
+    # torchmetrics imports matplotlib where that is installed, which lists the system's fonts once per home.
+    assert [path for path in files if "matplotlib" not in path.parts] == []
+    expected = {".hydra", "checkpoints", "config.yaml", "metrics.csv", "report.json", "tensorboard", "train.log"}
+    assert {path.name for path in run.iterdir()} == expected
+
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    evaluated = command("evaluate", str(shown), "--json", HOME=str(home), XDG_CACHE_HOME="")
+    assert evaluated.returncode == 0, evaluated.stderr
+    measured = json.loads(evaluated.stdout)
+    assert measured == {name: found["metrics"][name] for name in ("test/loss", "test/acc")}
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["nowhere"], "is not a run directory"), ([], "arguments are required: run"), (["."], "is not a run directory")],
+)
+def test_evaluating_what_is_no_run_exits_with_2(command: Command, arguments: list[str], word: str) -> None:
+    done = command("evaluate", *arguments)
+    assert done.returncode == 2
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("override", ["data.bach_size=3", "trainer.accelerator=cpuu", "nonsense"])
+def test_a_wrong_override_of_an_evaluation_is_explained(train_tiny: Train, override: str) -> None:
+    from strobe.run.evaluation import evaluate
+
+    directory = train_tiny("trainer.max_epochs=1")
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        evaluate(directory, [override])
+
+
+def test_an_evaluation_runs_on_one_device_whatever_the_run_did(train_tiny: Train) -> None:
+    from strobe.run.evaluation import evaluate
+
+    directory = train_tiny("trainer.max_epochs=1")
+    config = directory / "config.yaml"
+    elsewhere = config.read_text().replace("accelerator: cpu", "accelerator: gpu").replace("devices: 1", "devices: 8")
+    config.write_text(elsewhere.replace("strategy: auto", "strategy: fsdp").replace("num_nodes: 1", "num_nodes: 4"))
+    measured = evaluate(directory, ["trainer.accelerator=cpu"])
+    assert measured == {name: report(directory)["metrics"][name] for name in ("test/loss", "test/acc")}
+    assert evaluate(directory).keys() == measured.keys()
+    with pytest.raises(ConfigError, match="one device"):
+        evaluate(directory, ["trainer.devices=2"])
+
+
+def test_evaluating_another_checkpoint_that_is_not_there_is_a_failure(train_tiny: Train) -> None:
+    from strobe.commands.evaluate import main
+
+    directory = train_tiny("trainer.max_epochs=1")
+    assert main([str(directory), "--checkpoint=epoch7.ckpt"]) == 1
+    assert main([str(directory), "--checkpoint=last.ckpt", "data.eval_batch_size=10"]) == 0
+
+
+def test_a_run_is_resumed_by_its_directory_alone(
+    command: Command, train_tiny: Train, tiny_arguments: list[str], tmp_path: Path
+) -> None:
+    whole = train_tiny("model=mlp", "model.dropout=0.2", "trainer.max_epochs=4")
+    run = tmp_path / "run"
+    first = command("train", *tiny_arguments, "model=mlp", "model.dropout=0.2", f"hydra.run.dir={run}")
+    assert first.returncode == 0, first.stderr
+    finished = command("train", f"resume={run}")
+    assert finished.returncode == 2
+    assert "has trained 2 of 2 epochs" in finished.stderr
+    assert report(run)["status"] == "completed"
+    resumed = command("train", f"resume={run}", "trainer.max_epochs=4")
+    assert resumed.returncode == 0, resumed.stderr
+    assert equal(weights(whole), weights(run))
+    assert report(run)["overrides"][-1] == "trainer.max_epochs=4"
+
+
+def test_a_mistake_in_a_resumed_command_is_explained_like_any_other(train_tiny: Train, empty: Path) -> None:
+    run = as_typed(train_tiny("model=mlp"))
+    done = light(empty, f"resume={run}", "model.dropout=0.2", "trainer.max_epoch=4")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["trainer.max_epoch: no such key; did you mean trainer.max_epochs=4?"]
+
+
+def test_a_refused_resume_leaves_a_run_that_can_be_resumed(command: Command, train_tiny: Train) -> None:
+    run = as_typed(train_tiny())
+    refused = command("train", f"resume={run}", "model.hidden=64", "trainer.max_epochs=3")
+    assert refused.returncode == 1
+    resumed = command("train", f"resume={run}", "trainer.max_epochs=3")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["plain", "two words", "a,b", "it's (1)", "lr=0.1", "50%", "[x]"])
+def test_a_run_directory_may_have_any_name(train_tiny: Train, tmp_path: Path, name: str) -> None:
+    run = as_typed(train_tiny("trainer.max_epochs=1", directory=tmp_path / name))
+    parser = OverridesParser.create()
+    rewritten = with_resume([f"resume={run}"])
+    parsed = {each.key_or_group: each.value() for each in parser.parse_overrides(rewritten[3:])}
+    assert parsed == {
+        "hydra": "default",
+        "hydra.output_subdir": None,
+        "hydra.run.dir": str(run),
+        "resume": str(run),
+    }
+
+
+def test_resuming_rewrites_the_command_and_the_record_takes_that_back(train_tiny: Train, tmp_path: Path) -> None:
+    assert with_resume(["seed=1", "resume=null"]) == ["seed=1", "resume=null"]
+    directory = train_tiny("trainer.max_epochs=1")
+    rewritten = with_resume(["seed=2", f"resume={directory}"])
+    assert f"hydra.run.dir='{directory}'" in rewritten
+    (directory / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"has no config\.yaml"):
+        with_resume([f"resume={directory}"])
+    assert without_resume(["+hydra=default", f"resume={directory}", "seed=2"]) == ["seed=2"]
+
+
+def test_every_job_of_a_sweep_has_a_directory_of_its_own(
+    command: Command, tiny_arguments: list[str], tmp_path: Path
+) -> None:
+    sweep = ["-m", *tiny_arguments, "optimizer.lr=1e-2,1e-3", "hydra/launcher=basic", "hydra/sweeper=basic"]
+    done = command("train", *sweep)
+    assert done.returncode == 0, done.stderr
+    outputs = tmp_path / "cwd" / "outputs"
+    jobs = sorted(path.parent for path in outputs.glob("sweeps/*/*/report.json"))
+    assert [report(job)["status"] for job in jobs] == ["completed", "completed"]
+    assert ["optimizer.lr=0.01" in report(job)["overrides"] for job in jobs] == [True, False]
+    assert len({report(job)["config_hash"] for job in jobs}) == 2
+    assert not (outputs / "train").exists()
+
+
+def test_two_commands_at_one_instant_never_share_a_directory(tiny_arguments: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "src.train", *tiny_arguments, "hydra.run.dir=same"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    processes = [subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    codes = [process.returncode for process in processes]
+    assert sorted(codes) == [0, 2]
+    assert "already holds a run" in errors[codes.index(2)]
+    assert report(tmp_path / "same")["pid"] == processes[codes.index(0)].pid
+
+
+def test_a_model_and_an_experiment_of_ones_own_need_one_class_and_one_file_each(
+    command: Command, tiny_arguments: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "my_models.py").write_text(
+        """
+import math
+from torch import nn
+
+class Wide(nn.Sequential):
+    def __init__(self, *, in_shape, num_classes, width: int = 8):
+        super().__init__(nn.Flatten(), nn.Linear(math.prod(in_shape), width), nn.Tanh(), nn.Linear(width, num_classes))
+"""
+    )
+    conf = tmp_path / "my_conf"
+    (conf / "model").mkdir(parents=True)
+    (conf / "experiment").mkdir()
+    (conf / "data").mkdir()
+    (conf / "model" / "wide.yaml").write_text("_target_: my_models.Wide\nwidth: 16\n")
+    (conf / "data" / "tiny.yaml").write_text((TEST_CONF / "data" / "tiny.yaml").read_text())
+    (conf / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /model: wide\noptimizer:\n  lr: 0.01\n"
+    )
+    arguments = [f"--config-dir={conf}", *tiny_arguments[1:], "experiment=mine", "hydra.run.dir=run"]
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    done = command("train", *arguments, PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "Wide on TinyDigits" in done.stdout
+    found = report(tmp_path / "cwd" / "run")
+    assert found["parameters"] == 784 * 16 + 16 + 16 * 10 + 10
+    wrong = command("train", *arguments[:-1], "model.widht=3", PYTHONPATH=path)
+    assert wrong.returncode == 2
+    assert wrong.stderr.splitlines() == ["model.widht: no such key; did you mean model.width=3?"]
+
+
+def test_a_plan_is_made_and_nothing_is_done(command: Command, tiny_arguments: list[str], tmp_path: Path) -> None:
+    single = command("train", *tiny_arguments, "validate=only", "data.val_size=128", "data.batch_size=100")
+    assert single.returncode == 0, single.stderr
+    assert single.stdout.split() == ["jobs", "1", "architectures", "1", "optimizer", "steps", "12"]
+    sweep = command("train", "-m", *tiny_arguments, "validate=only", "model=simple_nn,mlp", "seed=1,2,3")
+    assert sweep.returncode == 0, sweep.stderr
+    assert sweep.stdout.splitlines()[:2] == ["jobs             6", "architectures    2"]
+    wrong = command("train", "-m", *tiny_arguments, "validate=only", "model=mlp", "model.norm=batch,bach")
+    assert wrong.returncode == 2
+    assert "model.norm='bach'" in wrong.stderr
+    assert not (tmp_path / "cwd" / "outputs").exists()
+
+
+def test_a_run_and_its_report_are_readable_in_a_locale_without_unicode(
+    command: Command, tiny_arguments: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "POSIX"}
+    done = command("train", *tiny_arguments, "trainer.max_epochs=1", f"hydra.run.dir={run}", **plain)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert "test accuracy" in done.stdout
+    compared = command("report", str(run), **plain)
+    assert compared.returncode == 0, compared.stderr
+    assert "95 % ±" in (run / "report.html").read_text(encoding="utf-8")

@@ -1,0 +1,32 @@
+"""How the ranks of a run are started; what takes several processes is in test_ddp.py."""
+
+import os
+
+import pytest
+
+from strobe.distributed import launch
+from tests.conftest import Train, report
+
+
+def test_a_run_of_one_process_starts_no_other(train_tiny: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A queue of multiprocessing's would start a process that outlives the run.
+    monkeypatch.setattr(launch.multiprocessing, "get_context", None)
+    before = dict(os.environ)
+    assert report(train_tiny("trainer.fast_dev_run=true"))["status"] == "completed"
+    assert {name: os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "MASTER_PORT")} == {
+        name: before.get(name) for name in ("RANK", "LOCAL_RANK", "MASTER_PORT")
+    }
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn", "ddp_fork", "ddp_notebook_find_unused_parameters_true"])
+def test_a_strategy_for_several_ranks_trains_on_one(train_tiny: Train, strategy: str) -> None:
+    effective = report(train_tiny("trainer=ddp_cpu", "trainer.devices=1", f"trainer.strategy={strategy}"))["effective"]
+    assert effective["world_size"] == 1
+
+
+def test_how_ranks_start_is_no_concern_of_the_trainer() -> None:
+    assert launch.strategy_for_trainer("ddp") == "ddp"
+    assert launch.strategy_for_trainer("fsdp") == "fsdp"
+    forked = launch.strategy_for_trainer("ddp_fork")
+    assert isinstance(forked, launch.StartedDDP)
+    assert forked.launcher is None

@@ -1,0 +1,59 @@
+"""The warnings that are kept from a person: each is still given by a library, for something that is as it should be."""
+
+import logging
+import os
+import re
+import signal
+import warnings
+from pathlib import Path
+
+import pytest
+
+from strobe.errors import PreemptedError
+from strobe.run import process
+from tests.conftest import Train
+from tests.run.test_faults import stopping
+
+PROVOKED = {
+    "many workers": ["data.loader=torch"],
+    "logging interval": ["trainer.log_every_n_steps=500"],
+    "not resumable": stopping(signal.SIGTERM),
+    "treespec": [],
+    "length of `MemoryLoader`": ["trainer.fast_dev_run=true", "data.val_size=0"],
+    "sync_dist": ["trainer=ddp_cpu", "trainer.devices=1"],
+    "AMP with fp16": ["trainer.precision=16-mixed"],
+}
+
+
+def expected(word: str) -> str:
+    """The pattern that is about something."""
+    (pattern,) = (pattern for pattern in process.EXPECTED_WARNINGS if word in pattern)
+    return pattern
+
+
+def test_every_expected_warning_is_tested() -> None:
+    assert {expected(word) for word in PROVOKED} == set(process.EXPECTED_WARNINGS)
+
+
+@pytest.mark.parametrize("word", PROVOKED)
+def test_an_expected_warning_is_still_given_and_kept_from_the_person(
+    train_tiny: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str
+) -> None:
+    monkeypatch.setattr(logging, "captureWarnings", lambda capture: None)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)  # enough for workers
+    pattern = expected(word)
+    for suppressed in (False, True):
+        monkeypatch.setattr(process, "EXPECTED_WARNINGS", (pattern,) if suppressed else ())
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            train_or_resume(train_tiny, tmp_path / f"suppressed_{suppressed}", PROVOKED[word])
+        given = [str(warning.message) for warning in caught]
+        assert any(re.match(pattern, message, re.DOTALL) for message in given) is not suppressed
+
+
+def train_or_resume(train_tiny: Train, directory: Path, overrides: list[str]) -> None:
+    """Train, and continue where that is stopped."""
+    try:
+        train_tiny(*overrides, directory=directory)
+    except PreemptedError:
+        train_tiny(f"resume={directory}", directory=directory)

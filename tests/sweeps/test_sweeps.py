@@ -1,0 +1,253 @@
+"""Sweeps that survive their jobs, their driver and the person at the keyboard."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, TEST_CONF, report
+
+LONG = ("trainer.max_epochs=300", "trainer.enable_progress_bar=false")
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, tiny_root: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start a sweep called `s` in a fresh directory."""
+
+    def start(*arguments: str, multirun: bool = True, epochs: int = 2) -> subprocess.Popen[str]:
+        flags = [f"--config-dir={TEST_CONF}", *(["-m"] if multirun else [])]
+        common = ["data=tiny", f"data.root={tiny_root}", "sweep.name=s", f"trainer.max_epochs={epochs}", "logger=none"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "src.train", *flags, *common, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=240)  # only a hang takes so long, on a busy machine too
+    return process.returncode, output
+
+
+def jobs(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """Directory name -> report, of every job of the sweep."""
+    found = sorted((tmp_path / "outputs" / "sweeps" / "s").glob("[0-9]*/report.json"))
+    return {path.parent.name: report(path.parent) for path in found}
+
+
+def until(condition: Callable[[], bool], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def has_trained(tmp_path: Path, count: int) -> bool:
+    return len(list((tmp_path / "outputs/sweeps/s").glob("[0-9]*/metrics.csv"))) >= count
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_a_job_that_ends_badly_ends_alone_and_the_table_says_it(sweep: Any, tmp_path: Path) -> None:
+    expected = {
+        "nothing": "completed",
+        "raise": "failed",
+        "exit": "failed",
+        "os_exit": "failed",
+        "segfault": "failed",
+        "kill": "failed",
+        "term": "preempted",
+        "not_a_number": "diverged",
+        "oom": "oom",
+        "memory": "oom",
+    }
+    arguments = ("model=misbehaving", f"model.how={','.join(expected)}", "trainer.log_every_n_steps=1")
+    code, output = finish(sweep(*arguments))
+    found = jobs(tmp_path)
+    assert {name.partition("=")[2]: each["status"] for name, each in found.items()} == expected
+    assert code == 1
+    assert f"{len(expected) - 1} of {len(expected)} jobs did not complete" in output
+    errors = {name.partition("=")[2]: each["error"] for name, each in found.items()}
+    assert errors["raise"]["message"] == "the net is broken"
+    assert "SIGSEGV" in errors["segfault"]["message"]
+    assert "SIGKILL" in errors["kill"]["message"]
+    assert "data.batch_size=32" in errors["oom"]["message"]
+    directory = tmp_path / "outputs/sweeps/s"
+    assert "the net is broken" in (directory / "001_model.how=raise" / "train.log").read_text()
+    assert "Segmentation fault" in (directory / "004_model.how=segfault" / "console.log").read_text()
+    with (directory / "summary.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == len(expected)
+
+
+@pytest.mark.slow
+def test_every_job_fails_and_there_is_a_clean_summary(sweep: Any, tmp_path: Path) -> None:
+    code, output = finish(sweep("model=misbehaving", "model.how=raise", "seed=1,2"))
+    assert code == 1
+    assert "2 of 2 jobs did not complete" in output
+    assert "Traceback" not in output
+    assert (tmp_path / "outputs/sweeps/s/summary.md").exists()
+
+
+def test_the_same_command_again_repeats_nothing_and_runs_what_failed_if_asked(sweep: Any, tmp_path: Path) -> None:
+    arguments = ("model=misbehaving", "model.how=nothing,raise")
+    finish(sweep(*arguments))
+    first = jobs(tmp_path)
+    code, output = finish(sweep(*arguments))
+    assert code == 1
+    assert "2 finished before (1 of them failed" in output
+    assert jobs(tmp_path) == first
+    finish(sweep(*arguments, "sweep.rerun=failed"))
+    second = jobs(tmp_path)
+    assert second["000_model.how=nothing"] == first["000_model.how=nothing"]
+    assert second["001_model.how=raise"]["started"] != first["001_model.how=raise"]["started"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_what_runs_and_the_same_command_goes_on(sweep: Any, tmp_path: Path) -> None:
+    process = sweep("seed=1,2,3", *LONG)
+    until(lambda: has_trained(tmp_path, 2))
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 130, output
+    statuses = [each["status"] for each in jobs(tmp_path).values()]
+    assert statuses == ["interrupted", "interrupted"]
+    code, output = finish(sweep("seed=1,2,3", *LONG))
+    assert "1 to run, 2 to continue" in output
+    assert code == 0, output
+    found = jobs(tmp_path)
+    assert [each["status"] for each in found.values()] == ["completed"] * 3
+    with (tmp_path / "outputs/sweeps/s/000_seed=1/metrics.csv").open() as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(300))
+
+
+@pytest.mark.slow
+def test_a_killed_driver_leaves_no_process_and_the_same_command_finishes_the_sweep(sweep: Any, tmp_path: Path) -> None:
+    process = sweep("seed=1,2", *LONG)
+    until(lambda: has_trained(tmp_path, 2))
+    pids = [each["pid"] for each in jobs(tmp_path).values()]
+    assert all(is_alive(pid) for pid in pids)
+    process.kill()
+    process.communicate()
+    until(lambda: not any(is_alive(pid) for pid in pids), seconds=10)
+    assert [each["status"] for each in jobs(tmp_path).values()] == ["running", "running"]
+    code, output = finish(sweep("seed=1,2", *LONG))
+    assert "2 to continue" in output
+    assert code == 0, output
+
+
+@pytest.mark.slow
+def test_the_same_sweep_twice_at_once_is_refused(sweep: Any, tmp_path: Path) -> None:
+    process = sweep("seed=1,2", *LONG)
+    until(lambda: has_trained(tmp_path, 1))
+    code, output = finish(sweep("seed=1,2", *LONG))
+    assert code == 2
+    assert "another process is running the sweep" in output
+    process.send_signal(signal.SIGINT)
+    finish(process)
+
+
+def test_a_wrong_job_is_found_before_any_starts(sweep: Any, tmp_path: Path) -> None:
+    code, output = finish(sweep("optimizer.lr=0.1,-1", "data.batch_size=0,8"))
+    assert code == 2
+    assert "optimizer.lr=-1" in output
+    assert "data.batch_size=0" in output
+    assert not (tmp_path / "outputs" / "sweeps" / "s").exists()
+
+
+@pytest.mark.slow
+def test_a_job_that_takes_too_long_is_stopped(sweep: Any, tmp_path: Path) -> None:
+    code, _ = finish(sweep("seed=1", "sweep.job_timeout=4", *LONG, "trainer.max_epochs=100000"))
+    assert code == 1
+    (found,) = jobs(tmp_path).values()
+    assert (found["status"], found["error"]["message"]) == ("failed", "stopped after sweep.job_timeout")
+
+
+@pytest.mark.slow
+def test_a_sweep_can_stop_at_the_first_failure(sweep: Any, tmp_path: Path) -> None:
+    arguments = ("model=misbehaving", "model.how=raise,nothing", "seed=1,2,3", "hydra.launcher.slots=1")
+    code, output = finish(sweep(*arguments, "sweep.on_failure=stop"))
+    assert code == 1
+    assert len(jobs(tmp_path)) == 1
+    assert "sweep.on_failure=stop" in output
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_after_failures_and_resumes(sweep: Any, tmp_path: Path) -> None:
+    arguments = (
+        "model=misbehaving",
+        "model.how=nothing,raise,not_a_number",
+        "optimizer.lr=tag(log,interval(1e-3,1e-1))",
+    )
+    search = ("sweep=optuna", *arguments, "trainer.log_every_n_steps=1")
+    code, output = finish(sweep(*search, "hydra.sweeper.n_trials=6", multirun=False))
+    statuses = [each["status"] for each in jobs(tmp_path).values()]
+    assert len(statuses) == 6
+    assert code == (0 if set(statuses) <= {"completed", "pruned"} else 1), output
+    before = jobs(tmp_path)
+    code, output = finish(sweep(*search, "hydra.sweeper.n_trials=8", multirun=False))
+    after = jobs(tmp_path)
+    assert len(after) == 8
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.slow
+def test_a_search_of_hyperparameters_prunes_and_draws_conditional_parameters(sweep: Any, tmp_path: Path) -> None:
+    arguments = (
+        "sweep=optuna",
+        "optimizer=adam,sgd",
+        "+optimizer.momentum=interval(0.5,0.95)",
+        "hydra.sweeper.conditions=['optimizer.momentum if optimizer=sgd']",
+        "hydra.sweeper.n_trials=8",
+    )
+    code, output = finish(sweep(*arguments, multirun=False, epochs=3))
+    assert code == 0, output
+    for each in jobs(tmp_path).values():
+        typed = " ".join(each["overrides"])
+        assert ("optimizer=sgd" in typed) == ("optimizer.momentum" in typed)
+
+
+@pytest.mark.slow
+def test_named_sweeps_need_no_flag(sweep: Any, tmp_path: Path) -> None:
+    code, output = finish(sweep("sweep=seeds", multirun=False))
+    assert code == 0, output
+    assert [each["seed"] for each in jobs(tmp_path).values()] == [1, 2, 3, 4, 5]
+    summary = (tmp_path / "outputs/sweeps/s/summary.md").read_text()
+    assert "| 5 |" in summary
+
+
+@pytest.mark.slow
+def test_json_reports_stay_valid_in_every_directory(sweep: Any, tmp_path: Path) -> None:
+    finish(sweep("model=misbehaving", "model.how=os_exit,kill,segfault"))
+    for path in (tmp_path / "outputs/sweeps/s").glob("[0-9]*/report.json"):
+        json.loads(path.read_text())
+
+
+@pytest.mark.slow
+def test_two_terminals_share_one_search(sweep: Any, tmp_path: Path) -> None:
+    arguments = ("sweep=optuna", "hydra.sweeper.n_trials=6", "hydra.launcher.slots=1", "hydra.sweeper.pruner=none")
+    processes = [sweep(*arguments, multirun=False, epochs=3) for _ in range(2)]
+    ends = [finish(process) for process in processes]
+    assert [code for code, _ in ends] == [0, 0], ends
+    found = jobs(tmp_path)
+    assert [name[:3] for name in found] == ["000", "001", "002", "003", "004", "005"]
+    assert len({each["pid"] for each in found.values()}) == 6
+    assert [each["status"] for each in found.values()] == ["completed"] * 6
