@@ -43,20 +43,36 @@ class EpochRecorder(Checkpoint):
         self.latest: dict[str, float] = {}
         self.timing = dict.fromkeys(("train_s", "validation_s", "checkpoint_s"), 0.0)
         self.images_seen = 0
-        self._validated = False
+        self._validated = False  # in this epoch
+        self._validated_at: int | None = None  # the step
+        self._max_steps = -1
+        self._images_cut_short = 0
         self._epoch_began = self._validation_began = 0.0
         self._validation_in_epoch = 0.0
         self._random_state: dict[str, Any] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to measure; a run resumed within an epoch has no `on_train_epoch_start`."""
+        self._epoch_began = time.perf_counter()
+        self._max_steps = trainer.max_steps
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Restore the random state of a resumed run here: nothing draws from it between this and the first step."""
         if self._random_state is not None:
             restore_random_state(self._random_state)
-            self._random_state = None
+        # Once is enough, and Lightning passes over what can't be called: a hook in every step is paid for.
+        self.on_train_batch_start = None  # type: ignore[assignment]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to measure; a run resumed within an epoch has no `on_train_epoch_start`."""
-        self._epoch_began = time.perf_counter()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Have the step at which training ends validated, whatever ends it and whenever the next validation was due."""
+        if not self._training_ends(trainer):
+            return
+        trainer.should_stop = True
+        trainer.val_check_batch = 1
+        if trainer.check_val_every_n_epoch is not None:
+            trainer.check_val_every_n_epoch = 1
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to measure."""
@@ -69,10 +85,24 @@ class EpochRecorder(Checkpoint):
         self._validation_began = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The monitored metric is fresh now."""
-        if not trainer.sanity_checking:
-            self._validation_in_epoch += time.perf_counter() - self._validation_began
-            self._validated = True
+        """The monitored metric is fresh now; within an epoch, the weights that it was measured with are judged here.
+
+        Raises:
+            DivergedError: If the validation loss is NaN or infinite.
+        """
+        if trainer.sanity_checking:
+            return
+        self._validation_in_epoch += time.perf_counter() - self._validation_began
+        self._validated = True
+        self._validated_at = trainer.global_step
+        if trainer.is_last_batch or self._training_ends(trainer):
+            return  # the end of the epoch is next, with the same weights and all metrics
+        assert isinstance(pl_module, Classifier)
+        metrics = _of_splits(pl_module, ("val/",))
+        _require_finite_losses(metrics, f"at step {trainer.global_step}")
+        if self._is_best(metrics):
+            require_finite_weights(pl_module, trainer)
+            self._save(trainer, metrics, improved=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch down, then save.
@@ -85,17 +115,20 @@ class EpochRecorder(Checkpoint):
         self.timing["train_s"] += epoch_s - self._validation_in_epoch
         assert isinstance(pl_module, Classifier)
         self.images_seen += pl_module.images["train"]
-        fresh = ("train/", "val/") if self._validated else ("train/",)
-        metrics = {name: value for name, value in pl_module.epoch_metrics.items() if name.startswith(fresh)}
+        self._images_cut_short = pl_module.images["train"] if lightning_state.cut_short(trainer) else 0
+        metrics = _of_splits(pl_module, ("train/", "val/") if self._validated else ("train/",))
         self.latest = metrics
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics, "lr": learning_rate(trainer)}
         self.record.add_epoch({**row, "seconds": round(epoch_s, 3)})
         _show(trainer, row, epoch_s)
-        for name in ("train/loss", "val/loss"):
-            if not math.isfinite(metrics.get(name, 0.0)):
-                raise DivergedError(f"{name} is {metrics[name]} at the end of epoch {trainer.current_epoch}")
+        _require_finite_losses(metrics, f"at the end of epoch {trainer.current_epoch}")
         require_finite_weights(pl_module, trainer)
-        improved = self._is_best(metrics)
+        # A metric that was measured earlier in the epoch says nothing of these weights.
+        fresh = {name: value for name, value in metrics.items() if self._is_fresh(name, trainer)}
+        self._save(trainer, metrics, improved=self._is_best(fresh))
+
+    def _save(self, trainer: Trainer, metrics: dict[str, float], *, improved: bool) -> None:
+        """Save the weights, and as the best ones if they are; every rank has to call this."""
         if improved:
             self.best_metrics = metrics
             self.best = {
@@ -106,6 +139,8 @@ class EpochRecorder(Checkpoint):
                 "step": trainer.global_step,
                 "checkpoint": f"{CHECKPOINTS}/{BEST}" if self.save else None,
             }
+        elif self.best is not None and self.best["step"] == trainer.global_step:
+            self.best_metrics = metrics  # judged by a validation within the epoch, which ends here after all
         if self.save:
             self.save_last(trainer)
             if improved and trainer.is_global_zero:
@@ -127,7 +162,7 @@ class EpochRecorder(Checkpoint):
             "best": self.best,
             "best_metrics": self.best_metrics,
             "timing": dict(self.timing),
-            "images_seen": self.images_seen,
+            "images_seen": self.images_seen - self._images_cut_short,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -142,28 +177,51 @@ class EpochRecorder(Checkpoint):
         checkpoint["random_state"] = random_state()
         checkpoint["dataset"] = _data_of(trainer).dataset.facts()
         lightning_state.forget_fetched_batch(checkpoint)
+        if lightning_state.cut_short(trainer):
+            lightning_state.reopen_epoch(checkpoint)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the random state, to be set when training begins; count the epoch's batches in their new size."""
         self._random_state = checkpoint.get("random_state")
+        lightning_state.close_epoch(checkpoint)
         if (first := _data_of(trainer).resumes_at_batch) is not None:
             lightning_state.set_saved_batches(checkpoint, first)
 
     def _is_best(self, metrics: dict[str, float]) -> bool:
         value = metrics.get(self.monitor)
-        if self.best is None:
-            return True  # so that best.ckpt always exists
+        if self.best is None or self.best["value"] is None:
+            return True  # while the monitored metric has not been seen, the newest weights are the best
         if value is None or not math.isfinite(value):
             return False
         old = self.best["value"]
-        if old is None:
-            return True
         return value > old if self.mode == "max" else value < old
+
+    def _is_fresh(self, name: str, trainer: Trainer) -> bool:
+        return not name.startswith("val/") or self._validated_at == trainer.global_step
+
+    def _training_ends(self, trainer: Trainer) -> bool:
+        """Whether the step that has just been taken is the last."""
+        if 0 <= self._max_steps <= trainer.global_step:
+            return True
+        if trainer.is_last_batch:
+            return 0 < (trainer.max_epochs or -1) <= trainer.current_epoch + 1
+        enough_epochs = not trainer.min_epochs or lightning_state.epochs_done(trainer) >= trainer.min_epochs
+        return trainer.should_stop and enough_epochs and trainer.global_step >= (trainer.min_steps or 0)
 
 
 def recorder_of(trainer: Trainer) -> EpochRecorder:
     """The one that every run has."""
     return next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, EpochRecorder))
+
+
+def _of_splits(pl_module: Classifier, prefixes: tuple[str, ...]) -> dict[str, float]:
+    return {name: value for name, value in pl_module.epoch_metrics.items() if name.startswith(prefixes)}
+
+
+def _require_finite_losses(metrics: dict[str, float], when: str) -> None:
+    for name in ("train/loss", "val/loss"):
+        if not math.isfinite(metrics.get(name, 0.0)):
+            raise DivergedError(f"{name} is {metrics[name]} {when}")
 
 
 def require_finite_weights(pl_module: LightningModule, trainer: Trainer) -> None:

@@ -147,11 +147,8 @@ class ImageDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Where the training data stands: the epoch, how many of its batches are done, and how large they are."""
         assert self.trainer is not None, "checkpoints are taken by a trainer"
-        return {
-            "epoch": lightning_state.epochs_done(self.trainer),
-            "batch": lightning_state.batches_done(self.trainer) if lightning_state.within_epoch(self.trainer) else 0,
-            "global_batch_size": self.batch_size * self.trainer.world_size,
-        }
+        epoch, batch = lightning_state.position(self.trainer)
+        return {"epoch": epoch, "batch": batch, "global_batch_size": self.batch_size * self.trainer.world_size}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Let the next training loader begin where the checkpoint was taken.

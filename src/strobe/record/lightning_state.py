@@ -27,6 +27,18 @@ def batches_done(trainer: Trainer) -> int:
     return int(batches.processed)
 
 
+def cut_short(trainer: Trainer) -> bool:
+    """Whether training ended within an epoch, which Lightning counts as done then."""
+    return not within_epoch(trainer) and not trainer.is_last_batch and batches_done(trainer) > 0
+
+
+def position(trainer: Trainer) -> tuple[int, int]:
+    """Where training stands: the epoch that is to be trained, from 0, and how many of its batches are done."""
+    if cut_short(trainer):
+        return epochs_done(trainer) - 1, batches_done(trainer)
+    return epochs_done(trainer), batches_done(trainer) if within_epoch(trainer) else 0
+
+
 def saved_epochs(checkpoint: Mapping[str, Any]) -> int:
     """`epochs_done` when a checkpoint was taken."""
     return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
@@ -45,6 +57,26 @@ def forget_fetched_batch(checkpoint: Mapping[str, Any]) -> None:
         if counts["ready"] > counts["started"]:
             counts["ready"] = counts["started"]
             batches["is_last_batch"] = False
+
+
+def reopen_epoch(checkpoint: Mapping[str, Any]) -> None:
+    """Have a run that is resumed from a checkpoint train the rest of the epoch that was cut short when it was taken."""
+    for counts in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+        counts["processed"] -= 1
+
+
+def close_epoch(checkpoint: Mapping[str, Any]) -> None:
+    """Have a run that is resumed at the end of an epoch begin the next.
+
+    With ``max_steps``, Lightning would take up the epoch that is over, and end it once more without a batch.
+    """
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+    if epochs["current"]["started"] > epochs["current"]["processed"]:
+        return
+    for counts in epochs.values():
+        counts["completed"] = counts["processed"]
+    _saved_batches(checkpoint)["is_last_batch"] = False
+    set_saved_batches(checkpoint, 0)
 
 
 def _epochs(trainer: Trainer) -> Any:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from strobe.errors import CheckpointError
+from strobe.record import lightning_state
 from strobe.tasks.metrics import LossAndAccuracy
 
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
@@ -63,6 +64,7 @@ class Classifier(LightningModule):
         self.test_metrics = LossAndAccuracy()
         self.epoch_metrics: dict[str, float] = {}
         self.images: dict[str, int] = {}
+        self._sums_of_epoch: tuple[Tensor, ...] = ()  # of the latest training epoch, as this rank counted it
         # Factories stay out of hparams: a pickled partial makes a checkpoint unloadable with weights_only=True.
         self._optimizer = optimizer
         self._scheduler = scheduler
@@ -96,6 +98,7 @@ class Classifier(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means; once an epoch, because every call of `log` costs a third of a step."""
+        self._sums_of_epoch = tuple(tensor.clone() for tensor in self._sums)
         self._log_epoch("train", self.train_metrics)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -139,13 +142,9 @@ class Classifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the sums of an unfinished epoch, over all ranks, and which optimizer the states belong to."""
-        sums = self.train_metrics
-        over_ranks = partial(self.trainer.strategy.reduce, reduce_op="sum")
-        checkpoint["epoch_sums"] = {
-            "loss": float(over_ranks(sums.loss_sum.clone())),
-            "correct": int(over_ranks(sums.correct.clone())),
-            "count": int(over_ranks(sums.count.clone())),
-        }
+        sums = self._sums_of_epoch if lightning_state.cut_short(self.trainer) else self._sums
+        loss, correct, count = (self.trainer.strategy.reduce(tensor.clone(), reduce_op="sum") for tensor in sums)
+        checkpoint["epoch_sums"] = {"loss": float(loss), "correct": int(correct), "count": int(count)}
         checkpoint["optimizer"] = _name(self._optimizer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -164,6 +163,10 @@ class Classifier(LightningModule):
             self.train_metrics.loss_sum.fill_(sums["loss"])
             self.train_metrics.correct.fill_(sums["correct"])
             self.train_metrics.count.fill_(sums["count"])
+
+    @property
+    def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.train_metrics.loss_sum, self.train_metrics.correct, self.train_metrics.count
 
     def _share_of_global_batch(self, size: int, batch_idx: int) -> float:
         """What the mean over ``size`` images has to be multiplied by, so that the mean over ranks is one over images.
