@@ -5,10 +5,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from strobe.config.overrides import nearest
-from strobe.machine.table import aligned
-from strobe.record.environment import installed_version
-
 COMMANDS = {
     "train": "train one model, or with -m many",
     "evaluate": "test a run's best checkpoint again",
@@ -25,6 +21,18 @@ _VERSIONS = ("strobe", "torch", "lightning", "hydra-core")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if command in COMMANDS:
+        if str(Path.cwd()) not in sys.path and "" not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))  # a person's own models, as with `python -m`
+        sys.argv = [f"strobe {command}", *rest]
+        # A command imports what it needs, and no other command does.
+        exit_code: int = import_module(f"strobe.commands.{command}").main()
+        return exit_code
+    # rich and Hydra: where one of them is missing, `doctor` is to say so.
+    from strobe.config.overrides import nearest
+    from strobe.machine.table import aligned
+    from strobe.record.environment import installed_version
+
     if command in ("-h", "--help"):
         print(f"usage: strobe <command> [arguments]\n\n{aligned(COMMANDS.items(), indent=2)}\n")
         print("strobe <command> --help tells more of each; strobe --version, what is installed.")
@@ -32,14 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command in ("-V", "--version"):
         print(aligned((package, installed_version(package) or "not installed") for package in _VERSIONS))
         return 0
-    if command not in COMMANDS:
-        guess = nearest(command, COMMANDS)
-        hint = f"did you mean strobe {guess}? " if guess else ""
-        print(f"strobe {command}: no such command; {hint}There are: {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
-    if str(Path.cwd()) not in sys.path and "" not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # a person's own models, as with `python -m`
-    sys.argv = [f"strobe {command}", *rest]
-    # A command imports what it needs, and no other command does.
-    exit_code: int = import_module(f"strobe.commands.{command}").main()
-    return exit_code
+    guess = nearest(command, COMMANDS)
+    hint = f"did you mean strobe {guess}? " if guess else ""
+    print(f"strobe {command}: no such command; {hint}There are: {', '.join(COMMANDS)}", file=sys.stderr)
+    return 2

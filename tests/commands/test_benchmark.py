@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from strobe.benchmark.throughput import scaling, steps
-from strobe.data.dataset import default_root
 from strobe.data.idx import MNIST
+from strobe.data.root import default_root
 
 pytestmark = pytest.mark.mnist
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from strobe.data.datamodule import ImageDataModule
-from strobe.data.dataset import default_root
 from strobe.data.idx import MNIST
+from strobe.data.root import default_root
 from tests.conftest import Command, Compose, report
 
 pytestmark = pytest.mark.mnist

@@ -383,3 +383,46 @@ def test_devices_that_mean_nothing_on_a_cpu_are_explained(train_tiny: Train, dev
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook", "ddp_find_unused_parameters_true"])
 def test_every_way_of_starting_ranks_is_accepted(compose_config: Compose, strategy: str) -> None:
     assert problems_with_libraries(compose_config("trainer=ddp_cpu", f"trainer.strategy={strategy}")) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["trainer.min_epochs=9"], ["trainer.min_epochs=9", "trainer.max_epochs=5"]),
+        (["trainer.min_steps=9", "trainer.max_steps=5"], ["trainer.min_steps=9", "at most 5"]),
+        (["trainer.max_time=00:00:00:00"], ["trainer.max_time=00:00:00:00", "nothing would be trained"]),
+        (["trainer.max_time={seconds: 0}"], ["nothing would be trained"]),
+        (
+            ["scheduler=plateau", "trainer.check_val_every_n_epoch=2"],
+            ["scheduler=plateau", "check_val_every_n_epoch=1"],
+        ),
+        (["model=mlp", "model.hidden=[0]"], ["model.hidden=[0]", "at least 1"]),
+        (["model=mlp", "model.hidden=[64,-1]"], ["model.hidden", "at least 1"]),
+        (["model=cnn", "model.widths=[8,0]"], ["model.widths", "at least 1"]),
+        (["model=cnn", "model.convs_per_stage=0"], ["model.convs_per_stage=0", "at least 1"]),
+        (["model=lstm", "model.layers=0"], ["model.layers=0", "at least 1"]),
+        (["model=lstm", "model.hidden=0"], ["model.hidden=0", "at least 1"]),
+        (["model=vit", "model.heads=0"], ["model.heads=0", "at least 1"]),
+    ],
+    ids=str,
+)
+def test_what_would_train_nothing_or_contradicts_itself_is_refused(
+    compose_config: Compose, overrides: list[str], words: list[str]
+) -> None:
+    (line,) = problems(compose_config(*overrides))
+    assert all(word in line for word in words), line
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["trainer.max_time=00:00:00:01"],
+        ["trainer.min_epochs=5"],
+        ["trainer.min_epochs=7", "trainer.max_epochs=-1", "trainer.max_steps=10"],
+        ["model=mlp", "model.hidden=[]"],
+        ["scheduler=plateau", "trainer.check_val_every_n_epoch=2", "monitor.metric=train/loss", "monitor.mode=min"],
+    ],
+    ids=str,
+)
+def test_what_is_unusual_and_makes_sense_passes(compose_config: Compose, overrides: list[str]) -> None:
+    assert problems(compose_config(*overrides)) == []

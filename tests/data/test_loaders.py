@@ -13,9 +13,9 @@ from torchvision import datasets, transforms
 
 from strobe.data.augment import Affine, Compose, Cutout, Mixup
 from strobe.data.datamodule import ImageDataModule
-from strobe.data.dataset import default_root
 from strobe.data.loaders import Augmentation, Batch, Batches, MemoryLoader, TensorSplit, torch_loader
 from strobe.data.order import BatchOrder
+from strobe.data.root import default_root
 from strobe.errors import ConfigError
 from tests.tiny import TinyDigits
 

@@ -149,6 +149,32 @@ def test_an_epoch_gone_on_with_in_batches_of_another_size_leaves_no_image_out(
     assert f"Global batches have {batch_size} images from here on, instead of 32" in caplog.text
 
 
+@pytest.mark.parametrize("interval", ["1.0", "5"])
+def test_a_stop_within_a_validation_is_as_if_nothing_had_been(train_tiny: Train, tmp_path: Path, interval: str) -> None:
+    several = (*COMMON, "data.eval_batch_size=20", f"trainer.val_check_interval={interval}")  # batches of validation
+    directory = tmp_path / "part"
+    with pytest.raises(PreemptedError):
+        train_tiny(*several, *stopping(signal.SIGTERM, hook="on_validation_batch_end"), directory=directory)
+    train_tiny(*several, f"resume={directory}", directory=directory)
+    whole = train_tiny(*several)
+    assert equal(weights(whole), weights(directory))
+    assert equal(weights(whole, "last.ckpt"), weights(directory, "last.ckpt"))
+    assert rows(whole) == rows(directory)
+    assert report(whole)["best"] == report(directory)["best"]
+
+
+def test_a_stop_waits_for_the_gradients_that_are_being_gathered(train_tiny: Train, tmp_path: Path) -> None:
+    gathering = (*COMMON, "trainer.accumulate_grad_batches=3")  # 17 batches: the last step of an epoch has two
+    directory = tmp_path / "part"
+    with pytest.raises(PreemptedError):
+        train_tiny(*gathering, *stopping(signal.SIGTERM, step=8), directory=directory)
+    assert torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 8
+    train_tiny(*gathering, f"resume={directory}", directory=directory)
+    whole = train_tiny(*gathering)
+    assert equal(weights(whole), weights(directory))
+    assert rows(whole) == rows(directory)
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_is_recorded_as_an_interruption(train_tiny: Train, tmp_path: Path, times: int) -> None:
     directory = tmp_path / "part"

@@ -1,10 +1,13 @@
 """What `trainer.precision` asks for, what is made of it, and that the report tells the two apart."""
 
 import csv
+import itertools
+import random
 
 import pytest
 import torch
 
+from strobe.errors import ConfigError
 from tests.conftest import Compose, Train, report
 from tests.run.test_train import weights
 
@@ -68,3 +71,51 @@ def test_the_loss_scale_and_the_steps_it_skips_are_logged(
     assert skipped == sorted(skipped)
     assert report(directory)["effective"]["precision"] == "16-mixed"
     assert report(directory)["metrics"]["test/acc"] > 0.9
+
+
+CROSS = list(
+    itertools.product(
+        ("adagrad", "adam", "adamw", "muon", "nadam", "rmsprop", "sgd"),
+        ("32", "16-mixed", "bf16-mixed", "bf16-true", "64"),
+        (
+            (),
+            ("trainer.gradient_clip_val=1.0",),
+            ("trainer.gradient_clip_val=0.5", "trainer.gradient_clip_algorithm=value"),
+        ),
+        (1, 3),
+    )
+)
+
+
+def takes_two_steps(
+    train_tiny: Train, optimizer: str, precision: str, clipping: tuple[str, ...], gathered: int
+) -> None:
+    short = (f"trainer.fast_dev_run={2 * gathered}", f"trainer.accumulate_grad_batches={gathered}", "data.batch_size=8")
+    found = report(train_tiny(f"optimizer={optimizer}", f"trainer.precision={precision}", *clipping, *short))
+    assert found["status"] == "completed"
+    assert found["metrics"]["train/loss"] > 0
+
+
+@pytest.mark.parametrize(("optimizer", "precision", "clipping", "gathered"), CROSS, ids=str)
+@pytest.mark.slow
+def test_optimizer_precision_clipping_and_accumulation_go_together(
+    train_tiny: Train, optimizer: str, precision: str, clipping: tuple[str, ...], gathered: int
+) -> None:
+    takes_two_steps(train_tiny, optimizer, precision, clipping, gathered)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "precision", "clipping", "gathered"), random.Random(1).sample(CROSS, 16), ids=str
+)
+def test_some_of_them_go_together_in_every_run_of_the_tests(
+    train_tiny: Train, optimizer: str, precision: str, clipping: tuple[str, ...], gathered: int
+) -> None:
+    takes_two_steps(train_tiny, optimizer, precision, clipping, gathered)
+
+
+@pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed"])
+def test_gradients_are_clipped_under_mixed_precision(train_tiny: Train, precision: str) -> None:
+    clipped = ("trainer.gradient_clip_val=1.0", f"trainer.precision={precision}", "trainer.max_epochs=1")
+    assert report(train_tiny(*clipped))["status"] == "completed"
+    with pytest.raises(ConfigError, match=r"optimizer\.fused=true: .*trainer\.gradient_clip_val=null"):
+        train_tiny(*clipped, "optimizer.fused=true")

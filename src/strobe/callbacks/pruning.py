@@ -16,20 +16,21 @@ class Pruning(Checkpoint):
     Args:
         study: The sweep's directory.
         trial: Number of the trial.
+        metric: What the study is about; known after each epoch.
     """
 
-    def __init__(self, study: Path, trial: int) -> None:
+    def __init__(self, study: Path, trial: int, metric: str) -> None:
         self.study = study
         self.trial = trial
+        self.metric = metric
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the monitored metric.
+        """Report the metric.
 
         Raises:
             PrunedError: If the search's pruner gives the trial up.
         """
-        recorder = recorder_of(trainer)
-        value = recorder.latest.get(recorder.monitor)
+        value = recorder_of(trainer).latest.get(self.metric)
         epoch = trainer.current_epoch
         prune = False
         if trainer.is_global_zero and value is not None:
@@ -38,4 +39,4 @@ class Pruning(Checkpoint):
             prune = trial.should_prune()
         last = trainer.max_epochs is not None and epoch + 1 == trainer.max_epochs
         if trainer.strategy.broadcast(prune) and not last:
-            raise PrunedError(f"pruned after epoch {epoch + 1}: {recorder.monitor} is {value}, others do better")
+            raise PrunedError(f"pruned after epoch {epoch + 1}: {self.metric} is {value}, others do better")

@@ -5,6 +5,7 @@ import threading
 from types import FrameType
 from typing import Any
 
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -85,11 +86,17 @@ class StopGracefully(Callback):
     It looks when a batch is about to be trained on: what the step before had to do, a whole validation too, is done by
     then, so a resumed run finds nothing half done.
     Several ranks agree first: each would wait in a collective for those that stop at another step.
+
+    Args:
+        request: Says whether.
+        recorder: Saves.
+        cluster: The user's own plugin, if there is one.
     """
 
-    def __init__(self, request: StopRequest, recorder: EpochRecorder) -> None:
+    def __init__(self, request: StopRequest, recorder: EpochRecorder, cluster: ClusterEnvironment | None) -> None:
         self.request = request
         self.recorder = recorder
+        self.cluster = cluster
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on there is something to save. Lightning has installed its own handlers by now."""
@@ -97,8 +104,9 @@ class StopGracefully(Callback):
         self._install(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Stop before this batch."""
-        if trainer.world_size == 1 or batch_idx % _AGREE_EVERY == 0:
+        """Stop before this batch, unless gradients have been gathered that no step has used yet."""
+        share = trainer.accumulate_grad_batches
+        if batch_idx % (share if trainer.world_size == 1 else share * _AGREE_EVERY) == 0:
             self._stop_if_asked(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -110,8 +118,10 @@ class StopGracefully(Callback):
         self._install(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """All is saved."""
+        """All is saved; what the first rank was asked since they last agreed, the others learn here."""
         self.request.fitting = False
+        if trainer.world_size > 1:
+            self._agree(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save the step at which the run stops; at the end of an epoch that has been done."""
@@ -124,13 +134,15 @@ class StopGracefully(Callback):
 
     def _stop_if_asked(self, trainer: Trainer) -> None:
         if trainer.world_size > 1:
-            if not trainer.strategy.reduce_boolean_decision(self.request.reason is not None, all=False):
-                return
-            self.request.reason = self.request.reason or PreemptedError
+            self._agree(trainer)
         self.request.raise_if_asked()
 
+    def _agree(self, trainer: Trainer) -> None:
+        if trainer.strategy.reduce_boolean_decision(self.request.reason is not None, all=False):
+            self.request.reason = self.request.reason or PreemptedError
+
     def _install(self, trainer: Trainer) -> None:
-        cluster = getattr(trainer.strategy, "cluster_environment", None)  # a strategy of one device has none
+        cluster = self.cluster or getattr(trainer.strategy, "cluster_environment", None)  # one device has none
         # In Lightning's own handler each rank would save where it stands, while the others are in a collective.
         again = None
         if isinstance(cluster, SLURMEnvironment):

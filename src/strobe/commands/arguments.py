@@ -16,6 +16,20 @@ def flag_first(arguments: Sequence[str]) -> list[str]:
     return [*flags, *(argument for argument in arguments if argument not in flags)]
 
 
+def with_absolute_path(arguments: Sequence[str]) -> list[str]:
+    """Have ``--config-path`` mean what a person means by a path; to Hydra, a relative one is relative to our source."""
+    rewritten = list(arguments)
+    for index, argument in enumerate(rewritten):
+        name, separator, value = argument.partition("=")
+        if name not in ("--config-path", "-cp"):
+            continue
+        if separator:
+            rewritten[index] = f"{name}={Path(value).expanduser().resolve()}"
+        elif index + 1 < len(rewritten):
+            rewritten[index + 1] = str(Path(rewritten[index + 1]).expanduser().resolve())
+    return rewritten
+
+
 def with_resume(arguments: Sequence[str]) -> list[str]:
     """Rewrite ``resume=<run dir> ...`` to the command that composes the saved config in its own directory.
 

@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # torch: not for --help or a wrong flag
     from strobe.benchmark.commands import compare
     from strobe.benchmark.throughput import scaling, steps
-    from strobe.data.dataset import default_root
     from strobe.data.idx import MNIST
+    from strobe.data.root import default_root
 
     root = options.root or default_root()
     MNIST().prepare(root, download=True)

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
+from strobe.data.root import default_root
 from strobe.machine.devices import available_cpus
 from strobe.machine.program import typed
 
@@ -64,8 +65,6 @@ def check(data_root: Path) -> Iterator[Finding]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 if something is wrong."""
-    from strobe.data.dataset import default_root
-
     parser = argparse.ArgumentParser(prog=" ".join(typed("doctor")), description=__doc__)
     parser.add_argument("--root", type=Path, default=default_root(), help="where datasets are kept")
     options = parser.parse_args(arguments)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from strobe.commands.train import main as train
+from strobe.config.rules import RULES
 from strobe.config.values import objective
+from strobe.errors import require
 
 if TYPE_CHECKING:
     from strobe.sweeps.drive import Settings
@@ -90,6 +92,10 @@ def _settings(config: DictConfig, room: Mapping[str, Any]) -> "Settings":
     from strobe.sweeps.drive import Settings  # as in `grid`
     from strobe.sweeps.slots import share_out
 
+    # Of the jobs' configs each is checked in full; these are looked at before there is one.
+    keys = ("objective", "monitor.metric", "monitor.mode", "sweep.on_failure", "sweep.job_timeout", "sweep.rerun")
+    values = {key: OmegaConf.select(config, key) for key in keys}
+    require(RULES[key].refusal(key, value) for key, value in values.items() if not RULES[key].holds(value))
     sweep = config.sweep
     metric, mode = objective(config)
     return Settings(
@@ -105,6 +111,12 @@ def _settings(config: DictConfig, room: Mapping[str, Any]) -> "Settings":
 
 
 def _summarize(jobs: "list[Job]", settings: "Settings") -> None:
-    from strobe.sweeps.summarize import summarize  # matplotlib: once the jobs are done
+    from strobe.sweeps.summarize import summarize  # as in `grid`
 
-    summarize(jobs, settings)
+    summarize(jobs, settings, _report)
+
+
+def _report(directory: Path) -> str:
+    from strobe.report.write import write_report  # matplotlib: once the jobs are done
+
+    return write_report([directory], directory)

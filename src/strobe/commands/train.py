@@ -14,10 +14,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from strobe.commands.arguments import flag_first, with_resume, without_resume
+from strobe.commands.arguments import flag_first, with_absolute_path, with_resume, without_resume
 from strobe.config.compose import CONF
 from strobe.config.overrides import explain
-from strobe.config.values import problems
+from strobe.config.values import objective, problems
 from strobe.distributed import slurm
 from strobe.errors import ConfigError, exit_code, require
 
@@ -35,7 +35,7 @@ def main() -> int:
     # Hydra would print its errors and exit with 1 by itself; this makes it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        arguments = with_resume(flag_first(sys.argv[1:]))
+        arguments = with_resume(with_absolute_path(flag_first(sys.argv[1:])))
         if "TORCHELASTIC_RUN_ID" in os.environ or slurm.tasks() > 1:
             from strobe.distributed.rendezvous import shared_arguments  # torch: only to ask torchrun's store
 
@@ -64,18 +64,18 @@ def hydra_main(cfg: DictConfig) -> float | None:
         from strobe.run.story import train
 
         directory = Path(hydra_config.runtime.output_dir)
-        return train(cfg, directory, without_resume(hydra_config.overrides.task), callbacks=_of_a_search())
+        return train(cfg, directory, without_resume(hydra_config.overrides.task), callbacks=_of_a_search(cfg))
     except BaseException as error:
         if hydra_config.mode == RunMode.RUN:
             raise Ended from error
         raise
 
 
-def _of_a_search() -> list[partial[Any]]:
+def _of_a_search(cfg: DictConfig) -> list[partial[Any]]:
     """What makes the callback of a trial, if this process is the job of a search that prunes."""
     study, trial = os.environ.get("STROBE_STUDY"), os.environ.get("STROBE_TRIAL")
     if study is None or trial is None:
         return []
     from strobe.callbacks.pruning import Pruning  # optuna: only in a search
 
-    return [partial(Pruning, Path(study), int(trial))]
+    return [partial(Pruning, Path(study), int(trial), objective(cfg)[0])]

@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from strobe.machine.program import typed
+
 _SHORT = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp", "--package": "-p", "--cfg": "-c"}
 _FLAGS_WITH_VALUE = {*_SHORT, *_SHORT.values()}
 
@@ -123,7 +125,7 @@ def _mistakes(overrides: Sequence[str], folders: Sequence[Path], config_name: st
     for override in parsed:
         line = override.input_line or ""
         if override.is_sweep_override() and not multirun:
-            mistakes.append(f"{line}: several values make a sweep, which needs -m: python -m src.train -m ...")
+            mistakes.append(f"{line}: several values make a sweep, which needs -m: {' '.join(typed('train'))} -m ...")
         elif override.key_or_group in groups:
             wrong = _wrong_choices(override, groups[override.key_or_group])
             if not wrong and resumes and not override.is_add():
@@ -131,7 +133,7 @@ def _mistakes(overrides: Sequence[str], folders: Sequence[Path], config_name: st
             mistakes += wrong
             if not wrong and not override.is_sweep_override():
                 choices.append(line)
-    further = ",".join("'file://" + str(folder).replace("'", r"\'") + "'" for folder in folders[1:])
+    further = ",".join("'file://" + str(folder).replace("'", r"\'") + "'" for folder in folders[1:] if folder.is_dir())
     searched = [f"hydra.searchpath=[{further}]"] if further else []
     config = loader.load_configuration(config_name, overrides=[*searched, *choices], run_mode=RunMode.RUN)
     known = dotted_keys(config)

@@ -100,6 +100,19 @@ _BATCH_LIMIT = Rule(
     "1.0",
 )
 
+_SIZE = Rule(
+    lambda value: all(
+        type(size) is not int or size >= 1
+        for size in (value if isinstance(value, Sequence) and not isinstance(value, str) else [value])
+    ),
+    "whole numbers of at least 1",
+    "[256,128]",
+)
+_SIZES = (
+    *("hidden", "widths", "width", "depth", "layers", "heads", "patch", "dim"),
+    *("convs_per_stage", "blocks_per_stage", "stem_kernel", "stem_stride"),
+)
+
 RULES: dict[str, Rule] = {
     "seed": whole(min=0, max=2**32 - 1, example=1),
     "name": text(or_=[None]),
@@ -125,6 +138,7 @@ RULES: dict[str, Rule] = {
     "model.dropout": Rule(
         lambda value: type(value) in (int, float) and 0 <= value < 1, "a probability from 0 to below 1", 0.1
     ),
+    **{f"model.{name}": _SIZE if name in ("hidden", "widths") else whole(min=1, example=1) for name in _SIZES},
     "optimizer.lr": number(above=0, example=1e-3),
     "optimizer.weight_decay": number(min=0, example=0.01),
     "optimizer.momentum": number(min=0, example=0.9),

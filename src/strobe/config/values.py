@@ -1,7 +1,7 @@
 """A config -> everything that is wrong with its values, found before anything heavy is imported."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -69,6 +69,12 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
             "trainer.max_epochs=-1: nothing would end the run; "
             "add trainer.max_steps=<n> or trainer.max_time=<dd:hh:mm:ss>"
         )
+    if trainer.max_time is not None and not _lasts(trainer.max_time):
+        yield f"trainer.max_time={trainer.max_time}: nothing would be trained; choose <dd:hh:mm:ss> above 0"
+    for unit in ("epochs", "steps"):
+        least, most = trainer[f"min_{unit}"], trainer[f"max_{unit}"]
+        if least is not None and most not in (None, -1) and least > most:
+            yield f"trainer.min_{unit}={least}: is more than trainer.max_{unit}={most}; choose one of at most {most}"
     scheduler = cfg.scheduler or {}
     target = str(scheduler.get("_target_", ""))
     counts_steps = any(key in scheduler and scheduler[key] is None for key in ("total_steps", "T_max"))
@@ -76,6 +82,12 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         yield f"scheduler {target}: needs to know the run's length; set trainer.max_epochs or trainer.max_steps"
     if target.endswith("ReduceLROnPlateau") and cfg.data.val_size == 0:
         yield "scheduler=plateau watches the validation set, and data.val_size=0 leaves none: choose data.val_size=5000"
+    every = trainer.check_val_every_n_epoch
+    if target.endswith("ReduceLROnPlateau") and every not in (1, None) and str(monitor.metric).startswith("val/"):
+        yield (
+            f"trainer.check_val_every_n_epoch={every}: scheduler=plateau looks at {monitor.metric} after each epoch; "
+            "choose trainer.check_val_every_n_epoch=1, or another schedule"
+        )
     expected = METRICS[monitor.metric]
     if monitor.mode != expected:
         yield (
@@ -85,6 +97,12 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         yield f"objective={cfg.objective}: there is no test with test=false; choose objective=val/acc"
     if cfg.data.loader == "memory" and cfg.data.num_workers:
         yield f"data.num_workers={cfg.data.num_workers}: the in-memory loader has no workers; add data.loader=torch"
+
+
+def _lasts(duration: object) -> bool:
+    """Whether a duration, ``dd:hh:mm:ss`` or a mapping of units, is more than nothing."""
+    parts = list(duration.values()) if isinstance(duration, Mapping) else str(duration).split(":")
+    return any(str(part).strip("0") not in ("", ".") for part in parts)
 
 
 def _has(cfg: DictConfig, key: str) -> bool:

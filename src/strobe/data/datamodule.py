@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from strobe.data.augment import Compose
-from strobe.data.dataset import ImageDataset, default_root, permuted
+from strobe.data.dataset import ImageDataset, permuted
 from strobe.data.loaders import (
     Augmentation,
     Batch,
@@ -21,6 +21,7 @@ from strobe.data.loaders import (
     torch_loader,
 )
 from strobe.data.order import BatchOrder
+from strobe.data.root import default_root
 from strobe.errors import ConfigError
 from strobe.record import lightning_state
 

@@ -1,6 +1,5 @@
 """What a dataset is to Strobe: a few facts, files on disk, and two splits of labelled uint8 images."""
 
-import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -80,14 +79,6 @@ def check_labels(labels: Tensor, images: Tensor, classes: int, where: Path) -> N
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
         bad = labels[(labels < 0) | (labels >= classes)]
         raise DatasetError(f"{where} holds the label {int(bad[0])}; there are {classes} classes (0 to {classes - 1})")
-
-
-def default_root() -> Path:
-    """The per-user cache: ``$XDG_CACHE_HOME/strobe``, by default ``~/.cache/strobe``."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG base directory specification: a relative path is to be ignored.
-    base = Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache"
-    return base / "strobe"
 
 
 def permuted(size: int, seed: int) -> Tensor:

@@ -155,7 +155,7 @@ def started_ranks(
     before = torch.get_num_threads()
     try:
         for process, variables in zip(ranks.processes, others, strict=True):
-            with _environment(variables | threads):
+            with _environment(variables | threads), _interrupts_ignored():
                 process.start()
         with _environment(mine):
             torch.set_num_threads(int(mine.get("OMP_NUM_THREADS", before)))
@@ -190,7 +190,6 @@ def rank_main(rank: int, directory: Path, child: Callable[[], object], errors: "
     Raises:
         SystemExit: Always.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every rank; rank 0 decides for all
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # to a fork, the variable comes too late
     _log_to(directory / f"train_rank_{rank}.log")
     try:
@@ -213,6 +212,8 @@ def start_method(strategy: str) -> Literal["fork", "spawn"]:
 
 class StartedDDP(DDPStrategy):
     """DDP among ranks that are there already: to Lightning, which would start them, there is nothing to launch."""
+
+    strategy_name = "ddp"
 
     @property
     def launcher(self) -> None:
@@ -289,6 +290,22 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """For processes started in the block: a terminal sends Ctrl-C to every rank, and rank 0 decides for all.
+
+    A process inherits this from its first instruction on, long before it could ask for it. Only the main thread can.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _leave_group() -> None:

@@ -44,7 +44,7 @@ class RunRecord:
         self.report = report
         self.resumed = epochs is not None
         self._config_yaml = config_yaml
-        self._begun = False
+        self._writes = False
         self._rows = epochs or []
         self._earlier_s: float = report["timing"].get("total_s", 0.0)  # of the processes before, of a resumed run
 
@@ -94,19 +94,19 @@ class RunRecord:
         Raises:
             ConfigError: If the directory of a new run holds one already, or can't be written.
         """
-        self._begun = True
-        if not self._writes:
+        if process_rank() > 0:
             return
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if not self.resumed:
                 (self.directory / REPORT).open("x").close()  # of two runs that begin at once, one gets the directory
             write_atomically(self.directory / CONFIG, self._config_yaml)
-            self._write()
+            write_report(self.directory, self.report)
         except FileExistsError:
             raise ConfigError(already_holds_a_run(self.directory)) from None
         except OSError as error:
             raise ConfigError(f"can't write to the run directory {str(self.directory)!r}: {error.strerror}") from error
+        self._writes = True
 
     @property
     def checkpoints(self) -> Path:
@@ -137,10 +137,6 @@ class RunRecord:
         """Write how the run ended."""
         self.report["timing"]["total_s"] = round(self._earlier_s + process_age_s(), 3)
         self.update(status=status, error=None if error is None else described(error), ended=_now())
-
-    @property
-    def _writes(self) -> bool:
-        return self._begun and process_rank() == 0
 
     def _write(self) -> None:
         if self._writes:

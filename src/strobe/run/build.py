@@ -77,6 +77,7 @@ def build(
         further_callbacks: Beside those that every run has and those of the config.
     """
     metric, mode = monitored(cfg)
+    plugins = _build_each("trainer.plugins", cfg.trainer.plugins)
     recorder = EpochRecorder(record, monitor=metric, mode=mode, save=bool(cfg.trainer.enable_checkpointing))
     callbacks = [
         StepLog(),
@@ -84,13 +85,13 @@ def build(
         *_callbacks(cfg),
         recorder,
         *further_callbacks,
-        StopGracefully(stop, recorder),
+        StopGracefully(stop, recorder, next((own for own in plugins if isinstance(own, ClusterEnvironment)), None)),
     ]
     loggers = _build_loggers(cfg.logger, record.directory, purge_step)
     # Without a validation set: an empty list of loaders would draw a warning.
     changes: dict[str, Any] = {"limit_val_batches": 0} if cfg.data.val_size == 0 else {}
     changes["enable_checkpointing"] = True  # the recorder is a Checkpoint to Lightning, also when it saves nothing
-    trainer = build_trainer(cfg, record.directory, callbacks, loggers, **changes)
+    trainer = build_trainer(cfg, record.directory, callbacks=callbacks, loggers=loggers, plugins=plugins, **changes)
     _skip_idle_hooks(trainer)
 
     def model_of(net: nn.Module) -> Classifier:
@@ -149,7 +150,13 @@ def build_model(cfg: DictConfig, data: ImageDataModule, net: nn.Module, trainer:
 
 
 def build_trainer(
-    cfg: DictConfig, directory: Path, callbacks: list[Callback], loggers: list[Logger], **changes: Any
+    cfg: DictConfig,
+    directory: Path,
+    *,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    plugins: Sequence[Any] = (),
+    **changes: Any,
 ) -> Trainer:
     """Lightning's Trainer, told to leave files nowhere but in the run directory.
 
@@ -158,13 +165,14 @@ def build_trainer(
         directory: The run directory.
         callbacks: All of them.
         loggers: All of them.
+        plugins: Those of the config.
         changes: Arguments that override the config's.
     """
-    plugins = [SafeCheckpointIO(), *_build_each("trainer.plugins", cfg.trainer.plugins)]
+    plugins = [SafeCheckpointIO(), *plugins]
     if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
         plugins += cluster_environments()
     root = {"default_root_dir": str(directory)} if cfg.trainer.default_root_dir is None else {}
-    given = {**root, "callbacks": callbacks, "logger": loggers, "plugins": plugins, **changes}
+    given = {**root, "callbacks": list(callbacks), "logger": list(loggers), "plugins": plugins, **changes}
     given["strategy"] = strategy_for_trainer(str(cfg.trainer.strategy))
     settings = OmegaConf.masked_copy(cfg.trainer, [key for key in cfg.trainer if key not in ("plugins", "strategy")])
     trainer: Trainer = _make("trainer", settings)(**given)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from strobe.config.checks import problems_with_libraries
+from strobe.config.checks import all_problems
 from strobe.config.saved import saved_config
 from strobe.errors import ConfigError, require
 from strobe.record.checkpoints import load_weights
@@ -36,11 +36,18 @@ def evaluate(directory: Path, overrides: Sequence[str] = (), checkpoint: str = B
     if several := [override for override in overrides if override.partition("=")[0] in fixed]:
         raise ConfigError(f"{several[0]}: an evaluation runs on one device; leave it out")
     cfg = saved_config(directory, [*changes, *overrides])
-    require(problems_with_libraries(cfg))
+    require(all_problems(cfg))
     settle_process(seed=cfg.seed, matmul_precision=cfg.get("matmul_precision", "highest"))
     data = build_data(cfg)
-    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = build_trainer(cfg, directory, [], [], **quiet, fast_dev_run=False, barebones=False)
+    trainer = build_trainer(
+        cfg,
+        directory,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        fast_dev_run=False,
+        barebones=False,
+    )
     model = build_model(cfg, data, build_net(cfg, data), trainer)
     load_weights(model, directory / CHECKPOINTS / checkpoint)
     trainer.test(model, datamodule=data, verbose=False)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -45,16 +46,28 @@ def scaled(factory: Any, argument: str, factor: int) -> Any:
 
 
 def with_fused_kernel(optimizer: OptimizerFactory, trainer: Trainer) -> OptimizerFactory:
-    """Where the config leaves ``fused`` open, take torch's one-kernel implementation if it goes with the rest."""
+    """Where the config leaves ``fused`` open, take torch's one-kernel implementation if it goes with the rest.
+
+    Raises:
+        ConfigError: If the config asks for it, and it does not.
+    """
+    if isinstance(optimizer, partial) and optimizer.keywords.get("fused") and _clips_mixed(trainer):
+        raise ConfigError(
+            f"optimizer.fused=true: under precision {trainer.precision}, a fused step takes no clipped gradients; "
+            "leave it out, or add trainer.gradient_clip_val=null"
+        )
     if not isinstance(optimizer, partial) or optimizer.keywords.get("fused", False) is not None:
         return optimizer
     device = trainer.strategy.root_device.type
-    # A fused step unscales gradients itself, so with a gradient scaler they can't be clipped before it.
-    clips_scaled = trainer.precision == "16-mixed" and trainer.gradient_clip_val is not None
-    excluded = optimizer.keywords.get("foreach") or optimizer.keywords.get("differentiable") or clips_scaled
+    excluded = optimizer.keywords.get("foreach") or optimizer.keywords.get("differentiable") or _clips_mixed(trainer)
     if excluded or optimizer.func not in _FUSED.get(device, ()):
         return optimizer
     return partial(optimizer.func, *optimizer.args, **{**optimizer.keywords, "fused": True})
+
+
+def _clips_mixed(trainer: Trainer) -> bool:
+    """Whether gradients are clipped under mixed precision, in which Lightning refuses that for any fused optimizer."""
+    return isinstance(trainer.precision_plugin, MixedPrecision) and trainer.gradient_clip_val is not None
 
 
 @contextmanager

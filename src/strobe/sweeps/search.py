@@ -97,6 +97,8 @@ def run_search(
     with Display(search.n_trials, mode=settings.mode, slots=len(settings.slots)) as display:
         finished = sum(trial.state.is_finished() for trial in study.trials)
         display.say(f"{search.n_trials} trials in {settings.directory}: {finished} finished before; {search.sampler}")
+        if search.pruner != "none" and not _prunes(search, settings):
+            display.say("No trial is ended early: what is searched for is known only at a trial's end")
         supply.display = display
         try:
             drive(supply.next_job, supply.planner, settings, display, supply.tell)
@@ -193,7 +195,7 @@ class _Supply:
         return job
 
     def _environment(self, number: int) -> dict[str, str]:
-        if len(self.search.objectives) > 1 or self.search.pruner == "none":
+        if not _prunes(self.search, self.settings):
             return {}
         return {"STROBE_TRIAL": f"{number}", "STROBE_STUDY": str(self.settings.directory)}
 
@@ -221,6 +223,13 @@ class _Supply:
     def _unlock(self, number: int) -> None:
         if (lock := self._locks.pop(number, None)) is not None:
             lock.release()
+
+
+def _prunes(search: SearchSettings, settings: Settings) -> bool:
+    """Whether trials can be given up early: what the study is about has to be one metric, known after each epoch."""
+    metrics = list(search.objectives) or [settings.objective]
+    known = METRICS.keys() - {"test/loss", "test/acc"}
+    return search.pruner != "none" and len(metrics) == 1 and metrics[0] == settings.objective and metrics[0] in known
 
 
 def _open_or_create(search: SearchSettings, space: Space, settings: Settings) -> optuna.Study:

@@ -1,10 +1,11 @@
 """The end of a sweep: its summary, its best run, and whether every job completed."""
 
 import logging
+from collections.abc import Callable
+from pathlib import Path
 
 from strobe.errors import RunError
 from strobe.record.layout import SUCCEEDED
-from strobe.report.write import write_report
 from strobe.sweeps.display import best_job
 from strobe.sweeps.drive import Settings
 from strobe.sweeps.jobs import Job
@@ -16,15 +17,20 @@ class SweepFailedError(RunError):
     """At least one job of a sweep did not complete."""
 
 
-def summarize(jobs: list[Job], settings: Settings) -> None:
+def summarize(jobs: list[Job], settings: Settings, write_report: Callable[[Path], str]) -> None:
     """Write the sweep's summary and name its best run.
+
+    Args:
+        jobs: All of them.
+        settings: Of the sweep.
+        write_report: Compares the runs below a directory, and gives the comparison as a table.
 
     Raises:
         SweepFailedError: If a job did not complete.
     """
     directory = settings.directory
     try:
-        table = write_report([directory], directory)
+        table = write_report(directory)
     except Exception as error:  # a summary is not worth a sweep
         log.warning("No summary: %s: %s", type(error).__name__, error)
         log.debug("The summary failed", exc_info=True)
