@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
-from strobe.commands.arguments import with_resume, without_resume
+from strobe.commands.arguments import with_absolute_path, with_resume, without_resume
+from strobe.config.overrides import idle_additions
+from strobe.config.rules import TOP_LEVEL
 from strobe.errors import ConfigError
-from tests.conftest import ROOT, TEST_CONF, Command, Train, report
+from tests.conftest import ROOT, TEST_CONF, Command, Compose, Train, report
 from tests.record.test_checkpoints import as_typed
 from tests.run.test_train import equal, weights
 
@@ -137,7 +140,16 @@ def test_a_person_trains_and_evaluates(command: Command, tiny_arguments: list[st
     files = [path for path in (*cwd.rglob("*"), *home.rglob("*")) if path.is_file() and run not in path.parents]
     # torchmetrics imports matplotlib where that is installed, which lists the system's fonts once per home.
     assert [path for path in files if "matplotlib" not in path.parts] == []
-    expected = {".hydra", "checkpoints", "config.yaml", "metrics.csv", "report.json", "tensorboard", "train.log"}
+    expected = {
+        ".hydra",
+        "checkpoints",
+        "config.yaml",
+        "metrics.csv",
+        "packages.txt",
+        "report.json",
+        "tensorboard",
+        "train.log",
+    }
     assert {path.name for path in run.iterdir()} == expected
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
@@ -159,7 +171,13 @@ def test_evaluating_what_is_no_run_exits_with_2(command: Command, arguments: lis
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("override", ["data.bach_size=3", "trainer.accelerator=cpuu", "nonsense"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("data.bach_size=3", "trainer.accelerator=cpuu", "nonsense"),
+        *("trainer.limit_test_batches=0", "data.eval_batch_size=-1"),  # refused as in training: nothing would be tested
+    ],
+)
 def test_a_wrong_override_of_an_evaluation_is_explained(train_tiny: Train, override: str) -> None:
     from strobe.run.evaluation import evaluate
 
@@ -332,3 +350,47 @@ def test_a_run_and_its_report_are_readable_in_a_locale_without_unicode(
     compared = command("report", str(run), **plain)
     assert compared.returncode == 0, compared.stderr
     assert "95 % ±" in (run / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("+optimzer.lr=0.1", ["nothing reads this key", "did you mean optimizer.lr?"]),
+        ("++foo=1", ["nothing reads this key", "there are: seed, name"]),
+        ("+modell=mlp", ["nothing reads this key", "did you mean model?"]),
+    ],
+)
+def test_a_key_that_nothing_reads_is_refused_with_a_plus_too(empty: Path, typed: str, words: list[str]) -> None:
+    done = light(empty, typed)
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in words), done.stderr
+    assert list(empty.iterdir()) == []
+
+
+def test_the_top_of_a_config_is_what_the_rules_say(compose_config: Compose) -> None:
+    assert {str(key) for key in compose_config()} | {"hydra"} == set(TOP_LEVEL)
+
+
+def test_what_is_added_and_read_passes() -> None:
+    typed = [
+        "+width=64",
+        "model.hidden=[${width}]",
+        "+callbacks.x={}",
+        "+own=small",
+        "+optimizer.momentum=0.9",
+        "seed=1",
+    ]
+    choices = {"own": "small", "hydra/launcher": "local"}
+    hydra = OmegaConf.create({"overrides": {"task": typed}, "runtime": {"choices": choices}})
+    assert idle_additions(hydra) == []
+    hydra.overrides.task[0] = "+wdith=64"
+    assert len(idle_additions(hydra)) == 1
+
+
+def test_the_path_of_configs_is_relative_to_where_a_person_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = str(tmp_path.resolve())
+    assert with_absolute_path(["--config-path=conf", "seed=1"]) == [f"--config-path={here}/conf", "seed=1"]
+    assert with_absolute_path(["-cp", "../conf"]) == ["-cp", str(tmp_path.parent.resolve() / "conf")]
+    assert with_absolute_path(["-cp"]) == ["-cp"]
+    assert with_absolute_path(["--config-dir=conf", "-m"]) == ["--config-dir=conf", "-m"]

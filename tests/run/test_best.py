@@ -3,6 +3,7 @@ the training."""
 
 import csv
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from omegaconf import OmegaConf
 
 from strobe.config.saved import saved_config
+from strobe.errors import PreemptedError
 from strobe.run.build import build_data
 from strobe.run.saved import saved_net
 from tests.conftest import Train, report
+from tests.run.test_faults import stopping
 from tests.run.test_train import equal, rows, weights
 
 STEPS = 17  # of an epoch
@@ -130,3 +133,16 @@ def test_a_sweep_of_short_runs_has_a_best_one(train_tiny: Train) -> None:
         table: list[dict[str, Any]] = list(csv.DictReader(file))
     assert len(table) == 1
     assert report(run)["objective"] == float(table[0]["val/acc"])
+
+
+def test_until_a_validation_the_newest_weights_are_the_best(train_tiny: Train, tmp_path: Path) -> None:
+    seldom = ("trainer.check_val_every_n_epoch=10", "trainer.max_epochs=4")
+    run = tmp_path / "run"
+    with pytest.raises(PreemptedError):
+        train_tiny(*seldom, *stopping(signal.SIGTERM, step=40), directory=run)
+    best = report(run)["best"]
+    assert (best["value"], best["epoch"], best["step"]) == (None, 1, 34)
+    train_tiny(*seldom, f"resume={run}", directory=run)
+    best = report(run)["best"]
+    assert (best["epoch"], best["step"]) == (3, 68)
+    assert best["value"] == pytest.approx(validation_of(run)["val/acc"], abs=1e-6)

@@ -298,6 +298,12 @@ def test_a_job_that_goes_on_keeps_its_directory(tmp_path: Path) -> None:
     assert not (tmp_path / ".replaced").exists()
 
 
+@pytest.mark.parametrize("same", [["seed=1"], ["++seed=1"], ["name=other"], ["tags=[a]"], ["data.root=elsewhere"]])
+def test_equal_experiments_are_one_job(planner: Planner, tmp_path: Path, same: list[str]) -> None:
+    jobs = plan_jobs(planner, [["seed=1"], same, ["seed=2"]], tmp_path, 0, None)
+    assert [job.overrides for job in jobs] == ([["seed=1"], ["seed=2"]])
+
+
 # Slots
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from strobe.config.overrides import idle_additions
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
 from strobe.record.layout import REPORT
@@ -31,6 +32,7 @@ class CheckFirst(Callback):
         directory = Path(config.hydra.run.dir)
         try:
             require(problems(cfg))
+            require(idle_additions(config.hydra))
             new = cfg.resume is None and config.hydra.output_subdir is not None
             require([already_holds_a_run(directory)] if new and (directory / REPORT).exists() else [])
             if cfg.validate == "only":

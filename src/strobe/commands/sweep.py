@@ -9,6 +9,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
 from strobe.commands.train import main as train
+from strobe.config.overrides import idle_additions
 from strobe.config.rules import RULES
 from strobe.config.values import objective
 from strobe.errors import require
@@ -95,7 +96,8 @@ def _settings(config: DictConfig, room: Mapping[str, Any]) -> "Settings":
     # Of the jobs' configs each is checked in full; these are looked at before there is one.
     keys = ("objective", "monitor.metric", "monitor.mode", "sweep.on_failure", "sweep.job_timeout", "sweep.rerun")
     values = {key: OmegaConf.select(config, key) for key in keys}
-    require(RULES[key].refusal(key, value) for key, value in values.items() if not RULES[key].holds(value))
+    wrong = [RULES[key].refusal(key, value) for key, value in values.items() if not RULES[key].holds(value)]
+    require(wrong + idle_additions(config.hydra))
     sweep = config.sweep
     metric, mode = objective(config)
     return Settings(

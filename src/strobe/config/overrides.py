@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from strobe.config.rules import TOP_LEVEL
 from strobe.machine.program import typed
 
 _SHORT = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp", "--package": "-p", "--cfg": "-c"}
@@ -60,6 +61,27 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         return endings[0]
     close = difflib.get_close_matches(last, [key.rpartition(".")[2] for key in candidates], n=1, cutoff=0.75)
     return next((key for key in candidates if key.rpartition(".")[2] == close[0]), None) if close else None
+
+
+def idle_additions(hydra: DictConfig) -> list[str]:
+    """What is wrong with keys that a command added at the top of a config and that nothing reads, one line each.
+
+    Args:
+        hydra: Hydra's own node of the config: what was typed, and the groups that options were chosen from.
+    """
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # they may hold interpolations
+    read = {*TOP_LEVEL, *(str(group).partition("/")[0] for group in hydra.runtime.choices)}
+    wrong = []
+    for text in overrides:
+        key = text.lstrip("+").partition("=")[0]
+        top = re.split(r"[.@/\[]", key)[0]
+        if not text.startswith("+") or top in read or any(f"${{{top}" in other for other in overrides):
+            continue
+        known = [name for name in TOP_LEVEL if name != "hydra"]
+        guess = nearest(top, known)
+        hint = f"did you mean {key.replace(top, guess, 1)}?" if guess else f"there are: {', '.join(known)}"
+        wrong.append(f"{text}: nothing reads this key; {hint}")
+    return wrong
 
 
 def dotted_keys(config: Mapping[Any, Any] | DictConfig, prefix: str = "") -> list[str]:

@@ -11,6 +11,14 @@ MONITORED = [name for name in METRICS if not name.startswith("test/")]
 """What `monitor` can name."""
 
 
+TOP_LEVEL = (
+    *("seed", "name", "tags", "monitor", "objective", "test", "validate", "compile", "matmul_precision", "scale_lr"),
+    *("decay_norm_and_bias", "resume", "sweep", "data", "model", "optimizer", "scheduler", "loss", "trainer"),
+    *("callbacks", "logger", "hydra"),
+)
+"""Every key that a config has at its top."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """What a value has to be.

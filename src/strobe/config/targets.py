@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -137,6 +138,11 @@ def _node_problems(path: str, node: DictConfig, kind: type) -> list[str]:
         return [f"{path}._target_={target!r}: importing it failed: {type(error).__name__}: {error}"]
     if not isinstance(cls, type) or not issubclass(cls, kind) or (kind is object and not _is_augmentation(path, cls)):
         return [f"{path}._target_={target!r}: refused, because it is not {allowed}"]
+    if issubclass(cls, StochasticWeightAveraging):
+        return [
+            f"{path}._target_={target!r}: refused, because its average is made after the last checkpoint, and would be "
+            "neither tested nor kept; choose lightning.pytorch.callbacks.EMAWeightAveraging"
+        ]
     return _argument_problems(path, node, cls)
 
 

@@ -11,11 +11,23 @@ from typing import Any
 
 from strobe.machine.program import typed
 
-_PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "tensorboard", "numpy")
+_PACKAGES = (
+    "strobe",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
+    "tensorboard",
+    "numpy",
+)
+
+_LARGEST_DIFF = 1_000_000  # characters
 
 
 def environment() -> dict[str, Any]:
-    """Of this process, for its report."""
+    """Of this process, for its report. The commit is that of the repository in which it was started."""
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no") if commit else None
     return {
@@ -30,6 +42,24 @@ def environment() -> dict[str, Any]:
     }
 
 
+def uncommitted_changes() -> str | None:
+    """The difference between the files of that repository and its commit; None without any, or if it is over 1 MB."""
+    changes = _git("diff", "HEAD")
+    return changes + "\n" if changes and len(changes) <= _LARGEST_DIFF else None
+
+
+def installed_packages() -> str:
+    """Every distribution that is installed, as `pip install -r` takes it.
+
+    From the names of their folders: to read the metadata in them takes a tenth of a second, for every job of a sweep.
+    """
+    folders = (folder for place in sys.path if Path(place).is_dir() for folder in Path(place).glob("*.dist-info"))
+    versions = dict(folder.stem.rsplit("-", 1) for folder in folders if "-" in folder.stem)
+    return "".join(
+        f"{name}=={version}\n" for name, version in sorted(versions.items(), key=lambda item: item[0].lower())
+    )
+
+
 def installed_version(package: str) -> str | None:
     """Of a distribution; None where it is not installed."""
     try:
@@ -39,9 +69,9 @@ def installed_version(package: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    command = ["git", *arguments]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip()

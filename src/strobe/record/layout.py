@@ -9,6 +9,7 @@ REPORT = "report.json"
 CONFIG = "config.yaml"
 EPOCHS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
+PACKAGES, CHANGES = "packages.txt", "uncommitted.patch"
 BEST, LAST = "best.ckpt", "last.ckpt"
 STUDY = "optuna.log"  # of a search, in its sweep's directory
 

@@ -12,9 +12,9 @@ from typing import Any, cast
 from strobe.errors import ConfigError
 from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
-from strobe.record.environment import environment
+from strobe.record.environment import environment, installed_packages, uncommitted_changes
 from strobe.record.files import write_atomically
-from strobe.record.layout import CHECKPOINTS, CONFIG, EPOCHS, REPORT, SCHEMA, Status
+from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES, REPORT, SCHEMA, Status
 from strobe.record.report import Report, described, read_epochs, read_report, write_report
 from strobe.record.settings import config_hash
 
@@ -101,6 +101,9 @@ class RunRecord:
             if not self.resumed:
                 (self.directory / REPORT).open("x").close()  # of two runs that begin at once, one gets the directory
             write_atomically(self.directory / CONFIG, self._config_yaml)
+            write_atomically(self.directory / PACKAGES, installed_packages())
+            if (changes := uncommitted_changes()) is not None:
+                write_atomically(self.directory / CHANGES, changes)
             write_report(self.directory, self.report)
         except FileExistsError:
             raise ConfigError(already_holds_a_run(self.directory)) from None

@@ -17,6 +17,7 @@ from strobe.callbacks.recorder import EpochRecorder
 from strobe.callbacks.steps import StepLog
 from strobe.callbacks.stop import StopGracefully, StopRequest
 from strobe.callbacks.tensorboard import TensorBoardPages
+from strobe.config.compose import plain
 from strobe.config.values import monitored, objective
 from strobe.data.datamodule import ImageDataModule
 from strobe.distributed.launch import cluster_environments, strategy_for_trainer
@@ -24,9 +25,11 @@ from strobe.models.inspection import count_parameters
 from strobe.record.checkpoints import SafeCheckpointIO
 from strobe.record.layout import Mode
 from strobe.record.run_record import RunRecord
-from strobe.run.effective import requested_and_effective
+from strobe.run.effective import effective_settings
 from strobe.run.factories import refusals_named, scaled, try_out, with_fused_kernel
 from strobe.tasks.classifier import Classifier
+
+_REQUESTED = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
 _PER_STEP_HOOKS = (
     "on_train_batch_start",
@@ -45,6 +48,7 @@ class Run:
     Attributes:
         fresh_model: Makes another model like ``model``, untrained.
         objective: The metric that runs are compared by, and whether more or less of it is better.
+        in_effect: What is in effect now; callbacks may change it while training runs.
     """
 
     data: ImageDataModule
@@ -53,6 +57,7 @@ class Run:
     recorder: EpochRecorder
     fresh_model: Callable[[], Classifier]
     objective: tuple[str, Mode]
+    in_effect: Callable[[], dict[str, Any]]
 
 
 def build(
@@ -98,8 +103,14 @@ def build(
         return build_model(cfg, data, net, trainer)
 
     model = model_of(net)
-    record.update(parameters=count_parameters(model.net), **requested_and_effective(cfg, trainer))
-    return Run(data, model, trainer, recorder, lambda: model_of(build_net(cfg, data)), objective(cfg))
+
+    def in_effect() -> dict[str, Any]:
+        lr = cfg.optimizer.lr * (trainer.world_size if cfg.scale_lr else 1)
+        return effective_settings(trainer, batch_size=data.batch_size, lr=lr, compiled=bool(cfg.compile))
+
+    requested = {key: plain(cfg)["trainer"][key] for key in _REQUESTED}
+    record.update(parameters=count_parameters(model.net), requested=requested, effective=in_effect())
+    return Run(data, model, trainer, recorder, lambda: model_of(build_net(cfg, data)), objective(cfg), in_effect)
 
 
 def build_data(cfg: DictConfig) -> ImageDataModule:

@@ -4,15 +4,18 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from omegaconf import DictConfig, OmegaConf
 
 
-def requested_and_effective(cfg: DictConfig, trainer: Trainer) -> dict[str, dict[str, Any]]:
-    """What the command asked for, and what Lightning made of it: ``16-mixed`` on a CPU trains in ``bf16-mixed``."""
-    batch_size = int(cfg.data.batch_size)
-    accumulate = trainer.accumulate_grad_batches
-    requested = {key: cfg.trainer[key] for key in ("accelerator", "devices", "num_nodes", "strategy", "precision")}
-    effective = {
+def effective_settings(trainer: Trainer, *, batch_size: int, lr: float, compiled: bool) -> dict[str, Any]:
+    """What Lightning, callbacks and this machine made of the request: ``16-mixed`` on a CPU trains in ``bf16-mixed``.
+
+    Args:
+        trainer: As it is now.
+        batch_size: Images per device and step.
+        lr: The learning rate that the schedule starts from.
+        compiled: Whether the net is.
+    """
+    return {
         "accelerator": trainer.strategy.root_device.type,
         "devices": trainer.num_devices,
         "num_nodes": trainer.num_nodes,
@@ -20,13 +23,12 @@ def requested_and_effective(cfg: DictConfig, trainer: Trainer) -> dict[str, dict
         "strategy": _strategy_name(trainer),
         "precision": str(trainer.precision),
         "batch_size_per_device": batch_size,
-        "global_batch_size": batch_size * trainer.world_size * accumulate,
-        "lr": cfg.optimizer.lr * (trainer.world_size if cfg.scale_lr else 1),
+        "global_batch_size": batch_size * trainer.world_size * trainer.accumulate_grad_batches,
+        "lr": lr,
         "matmul_precision": torch.get_float32_matmul_precision(),
         "threads": torch.get_num_threads(),
-        "compile": bool(cfg.compile),
+        "compile": compiled,
     }
-    return {"requested": OmegaConf.to_container(OmegaConf.create(requested)), "effective": effective}  # type: ignore[dict-item]
 
 
 def _strategy_name(trainer: Trainer) -> str:

@@ -69,7 +69,8 @@ def resume_point(directory: Path, limits: Limits, net: nn.Module, optimizer: str
 
 def _require_same_model(path: Path, checkpoint: dict[str, Any], net: nn.Module, optimizer: str) -> None:
     own = {f"net.{key}": value for key, value in net.state_dict().items()}
-    if problems := state_problems(own, checkpoint["state_dict"]):
+    saved = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith("net.")}  # not a loss's
+    if problems := state_problems(own, saved):
         raise CheckpointError(f"{path} does not fit the config's model: {'; '.join(problems)}")
     if checkpoint.get("optimizer") != optimizer:
         raise CheckpointError(

@@ -145,7 +145,8 @@ def _fit(run: Run, record: RunRecord, checkpoint: Path | None) -> None:
     fit_s = time.perf_counter() - began
     timing = {name: round(seconds, 3) for name, seconds in run.recorder.timing.items()}
     speed = round(run.recorder.images_seen / max(run.recorder.timing["train_s"], 1e-9), 1)
-    record.update(timing={"fit_s": round(fit_s, 3), **timing, "samples_per_s": speed})
+    timing |= {"fit_s": round(fit_s, 3), "samples_per_s": speed}
+    record.update(timing=timing, effective=run.in_effect())  # again: callbacks may have changed what they found
 
 
 def _test(run: Run, record: RunRecord) -> None:

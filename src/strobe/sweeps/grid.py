@@ -34,6 +34,8 @@ def run_grid(
         todo = iter([job for job in jobs if job.plan != "skip"])
         with Display(len(jobs), mode=settings.mode, slots=len(settings.slots)) as display:
             display.say(_plan_line(jobs, settings))
+            if equal := len(batch) - len(jobs):
+                display.say(f"{equal} more would have been equal to these, but for names and places: they are left out")
             for job in jobs:
                 if job.plan == "skip":
                     display.started(job)

@@ -113,7 +113,7 @@ class Planner:
 def plan_jobs(
     planner: Planner, batch: Sequence[Sequence[str]], sweep_dir: Path, first: int, rerun: Rerun | None
 ) -> list[Job]:
-    """All jobs of a grid, checked, each with what is to be done about it.
+    """The jobs of a grid, checked, each with what is to be done about it; of equal ones, the first.
 
     Args:
         planner: Composes the configs.
@@ -129,12 +129,16 @@ def plan_jobs(
     jobs: list[Job] = []
     wrong: dict[str, None] = {}
     known = existing_runs(sweep_dir)
+    planned: set[str] = set()
     for number, overrides in enumerate(batch, start=first):
         cfg = planner.compose(overrides)
         for line in problems(cfg):
             wrong[line] = None
         shown = [override for override in overrides if _key(override) in varying]
         job = Job(number, list(overrides), shown, sweep_dir / job_name(number, shown), config_hash(plain(cfg)))
+        if job.hash in planned:  # the same experiment twice is one result, not two
+            continue
+        planned.add(job.hash)
         if job.hash in known:
             job.directory, report = known[job.hash]
             adopt(job, report, rerun)

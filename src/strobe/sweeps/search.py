@@ -134,6 +134,7 @@ class _Supply:
                     return job
             if self._given_up or len(trials) >= self.search.n_trials:
                 return None
+            self.study.sampler = _sampler(self.search, self.space, len(trials))
             asked = self.study.ask()
             overrides = [*self.space.fixed, *self.space.suggest(asked)]
             self._lock(asked.number)
@@ -238,7 +239,6 @@ def _open_or_create(search: SearchSettings, space: Space, settings: Settings) ->
     study = optuna.create_study(
         study_name=NAME,
         storage=study_storage(settings.directory),
-        sampler=_sampler(search, space),
         pruner=make_pruner(search.pruner),
         directions=directions,
         load_if_exists=True,
@@ -254,14 +254,16 @@ def _open_or_create(search: SearchSettings, space: Space, settings: Settings) ->
     return study
 
 
-def _sampler(search: SearchSettings, space: Space) -> optuna.samplers.BaseSampler:
+def _sampler(search: SearchSettings, space: Space, number: int) -> optuna.samplers.BaseSampler:
+    """For one trial: its draws follow from the search's seed and its number, whichever process makes them, and when."""
+    seed = (search.seed * 1_000_003 + number) % 2**32
     match search.sampler:
         case "random":
-            return optuna.samplers.RandomSampler(seed=search.seed)
+            return optuna.samplers.RandomSampler(seed=seed)
         case "grid":
             return optuna.samplers.GridSampler(space.grid(), seed=search.seed)
         case "nsgaii":
-            return optuna.samplers.NSGAIISampler(seed=search.seed)
+            return optuna.samplers.NSGAIISampler(seed=seed)
         case _:
             # Trials run side by side: those under way count as mediocre, so that not all try the same place.
-            return optuna.samplers.TPESampler(seed=search.seed, constant_liar=True)
+            return optuna.samplers.TPESampler(seed=seed, constant_liar=True)

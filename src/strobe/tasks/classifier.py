@@ -70,7 +70,7 @@ class Classifier(LightningModule):
         self._scheduler = scheduler
         # Of weights of linear and convolution layers, which are matrices or more, unlike norms and biases. By name,
         # because a strategy that shares the parameters out among ranks makes vectors of them all.
-        self._weights = {name for name, parameter in net.named_parameters() if parameter.ndim > 1}
+        self._weights = {name for name, parameter in self.named_parameters() if parameter.ndim > 1}
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As in every module, but for the note that Lightning makes of each hook it calls.
@@ -197,7 +197,7 @@ class Classifier(LightningModule):
     def _parameter_groups(self) -> list[Any]:
         parameters = {
             name.replace("_fsdp_wrapped_module.", ""): parameter
-            for name, parameter in self.net.named_parameters()
+            for name, parameter in self.named_parameters()  # of the net, and of a loss that has some
             if parameter.requires_grad
         }
         if self.decay_norm_and_bias:
