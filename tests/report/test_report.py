@@ -612,3 +612,35 @@ def test_a_difference_is_shown_line_by_line(tmp_path: Path, capsys: pytest.Captu
 def test_a_group_says_its_setting_in_a_few_words() -> None:
     setting = (("optimizer.lr", "0.00123456789"), ("model", "mlp"))
     assert Group(setting, [], 0.0, None, None).label == "optimizer.lr=0.001235, model=mlp"
+
+
+def test_runs_with_different_objectives_are_no_rivals(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        for rate, accuracy, loss in (("0.1", 0.9, 6.3), ("0.01", 0.8, 0.2)):
+            write_run(
+                tmp_path / f"a{rate}{seed}", accuracy + seed / 100, f"lr={rate}", f"seed={seed}", curve=[0.1, 0.2]
+            )
+            write_run(tmp_path / f"l{rate}{seed}", loss + seed / 100, f"lr={rate}", f"seed={seed}", metric="val/loss")
+    printed = write_report([tmp_path], tmp_path)
+    header, *lines = printed.splitlines()
+    assert header.split() == ["lr", "val/acc", "val/loss", "+-", "n", "test/acc", "time"]
+    assert [line.split()[:3] for line in lines[:4]] == [
+        ["1", "0.1", "0.9150"],
+        ["2", "0.01", "0.8150"],
+        ["1", "0.01", "0.2150"],
+        ["2", "0.1", "6.3150"],
+    ]
+    assert [line.partition(":")[0] for line in lines[-2:]] == ["val/acc", "val/loss"]
+    best = [row["directory"] for row in rows(tmp_path)][::4]
+    assert [Path(directory).name[:2] for directory in best] == ["a0", "l0"]
+    page = (tmp_path / "report.html").read_text()
+    assert "<b>0.9150</b> val/acc" in page
+    assert "<b>0.2150</b> val/loss" in page
+    assert "Learning curves of the best 2 by val/acc" in page
+    assert (tmp_path / "summary.md").read_text().count("val/loss") >= 2
+
+
+def test_the_direction_is_the_one_recorded(tmp_path: Path) -> None:
+    for value in (0.2, 0.3):
+        write_run(tmp_path / f"run{value}", value, f"lr={value}", metric="val/perplexity", objective_mode="min")
+    assert [setting.shown for setting in group(collect([tmp_path]))] == [["0.2"], ["0.3"]]

@@ -89,6 +89,11 @@ def collect(directories: Iterable[Path]) -> list[Run]:
     return [Run(path, report, varying[path]) for path, report in reports.items()]
 
 
+def metrics_of(runs: Iterable[Run]) -> list[str]:
+    """The metrics that runs are compared by, in the order they are met: runs with different ones are no rivals."""
+    return list(dict.fromkeys(run.metric for run in runs if run.objective is not None))
+
+
 def mode_of(runs: Sequence[Run]) -> Mode:
     """Whether more or less of the objective is better."""
     return next((run.mode for run in runs if run.objective is not None), "max")

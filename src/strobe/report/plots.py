@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from strobe.record.report import read_epochs
-from strobe.report.collect import SEED, Run, mode_of
+from strobe.report.collect import SEED, Run, metrics_of, mode_of
 from strobe.report.stats import Group
 
 _SIZE = (7.0, 4.2)  # inches
@@ -23,13 +23,19 @@ _MANY = 2000  # runs above which points are thinned
 
 
 def pictures(runs: Sequence[Run], groups: Sequence[Group]) -> dict[str, bytes]:
-    """Title -> PNG, for whatever the runs give reason to draw."""
-    done = [run for run in runs if run.objective is not None]
-    if not done:
-        return {}
-    metric = done[0].metric
+    """Title -> PNG, for whatever the runs give reason to draw, metric after metric."""
+    drawn: dict[str, bytes] = {}
+    metrics = metrics_of(runs)
+    for metric in metrics:
+        done = [run for run in runs if run.objective is not None and run.metric == metric]
+        by = f" by {metric}" if len(metrics) > 1 else ""
+        drawn |= _of_metric(done, [setting for setting in groups if setting.metric == metric], metric, by)
+    return drawn
+
+
+def _of_metric(done: Sequence[Run], groups: Sequence[Group], metric: str, by: str) -> dict[str, bytes]:
     drawn: dict[str, Figure | None] = {
-        f"Learning curves of the best {min(_CURVES, len(groups))}": _curves(groups, metric)
+        f"Learning curves of the best {min(_CURVES, len(groups))}{by}": _curves(groups, metric)
     }
     keys = [key for key in done[0].settings if key != SEED and len({run.settings[key] for run in done}) > 1]
     for key in keys:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mpmath import betainc
 
-from strobe.report.collect import SEED, Run, mode_of
+from strobe.report.collect import SEED, Run, metrics_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,16 @@ class Group:
     mean: float
     std: float | None
     interval: float | None
+
+    @property
+    def metric(self) -> str:
+        """What the runs are compared by."""
+        return self.runs[0].metric
+
+    @property
+    def rank(self) -> float:
+        """Less is better, whichever way the metric is."""
+        return -self.mean if self.runs[0].mode == "max" else self.mean
 
     @property
     def label(self) -> str:
@@ -61,19 +71,20 @@ def rounded(text: str) -> str:
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
-    """The settings, best first; runs without an objective belong to none."""
-    members: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    """The settings, best first, metric after metric; runs without an objective belong to none."""
+    members: dict[tuple[str, tuple[tuple[str, str], ...]], list[Run]] = {}
     for run in runs:
         if run.objective is not None:
-            members.setdefault(run.setting, []).append(run)
+            members.setdefault((run.metric, run.setting), []).append(run)
     groups = []
-    for setting, alike in members.items():
+    for (_, setting), alike in members.items():
         values = [run.objective for run in alike if run.objective is not None]
         many = len(values) > 1
         std = statistics.stdev(values) if many else None
         half = None if std is None else _t_quantile(len(values) - 1) * std / math.sqrt(len(values))
         groups.append(Group(setting, alike, statistics.fmean(values), std, half))
-    return sorted(groups, key=lambda group: group.mean, reverse=mode_of(runs) == "max")
+    order = metrics_of(runs)
+    return sorted(groups, key=lambda group: (order.index(group.metric), group.rank))
 
 
 def comparison(first: Group, second: Group) -> str:

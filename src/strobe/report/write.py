@@ -12,7 +12,7 @@ from strobe.machine.table import aligned
 from strobe.record.files import write_atomically
 from strobe.record.layout import METRICS, SUCCEEDED
 from strobe.record.report import failure_line
-from strobe.report.collect import SEED, Run, collect, mode_of
+from strobe.report.collect import SEED, Run, collect, metrics_of
 from strobe.report.importance import importance_pictures
 from strobe.report.plots import pictures
 from strobe.report.stats import Group, comparison, group, rounded
@@ -60,33 +60,53 @@ def write_report(directories: Sequence[Path], out: Path) -> str:
 def terminal_table(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     """The settings, best first, then what became of the runs that have no objective."""
     keys = groups[0].keys if groups else []
-    metric = groups[0].runs[0].metric if groups else "objective"
-    rows = [["", *keys, metric, "+-", "n", "test/acc", "time"]]
-    for place, setting in enumerate(groups[:_SHOWN], start=1):
-        rows.append([str(place), *setting.shown, *_numbers(setting)])
+    metrics = metrics_of(runs)
+    rows = [["", *keys, *(metrics or ["objective"]), "+-", "n", "test/acc", "time"]]
+    places: Counter[str] = Counter()
+    for setting in groups[:_SHOWN]:
+        places[setting.metric] += 1
+        rows.append([str(places[setting.metric]), *setting.shown, *_means(setting, metrics), *_numbers(setting)])
     lines = [aligned(rows)]
     if len(groups) > _SHOWN:
         lines.append(f"... and {len(groups) - _SHOWN} more, see summary.csv")
     statuses = Counter(run.status for run in runs)
     lines.append("")
     lines.append(", ".join(f"{number} {status}" for status, number in statuses.most_common()))
-    if len(groups) > 1:
-        lines.append(comparison(groups[0], groups[1]))
-    return "\n".join(lines)
+    return "\n".join([*lines, *_verdicts(groups)])
+
+
+def _verdicts(groups: Sequence[Group]) -> list[str]:
+    """Of each metric, whether its two best settings can be told apart."""
+    rivals: dict[str, list[Group]] = {}
+    for setting in groups:
+        rivals.setdefault(setting.metric, []).append(setting)
+    said = {metric: comparison(best[0], best[1]) for metric, best in rivals.items() if len(best) > 1}
+    return [f"{metric}: {verdict}" if len(rivals) > 1 else verdict for metric, verdict in said.items()]
+
+
+def _means(setting: Group, metrics: Sequence[str]) -> list[str]:
+    """A cell per metric; the setting was measured by one of them."""
+    return [f"{setting.mean:.4f}" if metric == setting.metric else "" for metric in metrics]
 
 
 def _numbers(setting: Group) -> list[str]:
-    """The cells of a setting: mean, interval, n, test accuracy, time."""
+    """The other cells of a setting: interval, n, test accuracy, time."""
     tests = [run.report["metrics"]["test/acc"] for run in setting.runs if "test/acc" in run.report.get("metrics", {})]
     seconds = [float((run.report.get("timing") or {}).get("total_s") or 0.0) for run in setting.runs]
     interval = "" if setting.interval is None else f"{setting.interval:.4f}"
     test = f"{sum(tests) / len(tests):.4f}" if tests else ""
-    return [f"{setting.mean:.4f}", interval, str(len(setting.values)), test, f"{sum(seconds) / len(seconds):.1f} s"]
+    return [interval, str(len(setting.values)), test, f"{sum(seconds) / len(seconds):.1f} s"]
 
 
 def _by_objective(runs: Sequence[Run]) -> list[Run]:
-    sign = -1 if mode_of(runs) == "max" else 1
-    return sorted(runs, key=lambda run: (run.objective is None, sign * (run.objective or 0.0)))
+    order = metrics_of(runs)
+
+    def rank(run: Run) -> tuple[int, float]:
+        if run.objective is None:
+            return len(order), 0.0
+        return order.index(run.metric), -run.objective if run.mode == "max" else run.objective
+
+    return sorted(runs, key=rank)
 
 
 def _csv(runs: Sequence[Run]) -> str:
@@ -105,19 +125,19 @@ def _csv(runs: Sequence[Run]) -> str:
 
 def _markdown(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     keys = groups[0].keys if groups else []
-    metric = groups[0].runs[0].metric if groups else "objective"
+    metrics = metrics_of(runs)
     lines = ["# Summary", "", _counts(runs), ""]
     if groups:
-        header = [*keys, metric, "95 % +-", "std", "n", "test/acc", "time"]
+        header = [*keys, *metrics, "95 % +-", "std", "n", "test/acc", "time"]
         lines += ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
         for setting in groups:
-            mean, interval, n, test, seconds = _numbers(setting)
+            interval, n, test, seconds = _numbers(setting)
             std = "" if setting.std is None else f"{setting.std:.4f}"
-            cells = [*setting.shown, mean, interval, std, n, test, seconds]
+            cells = [*setting.shown, *_means(setting, metrics), interval, std, n, test, seconds]
             lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
         lines += ["", f"Best run: `{runs[0].directory}`"]
-    if len(groups) > 1:
-        lines += ["", comparison(groups[0], groups[1])]
+    for verdict in _verdicts(groups):
+        lines += ["", verdict]
     if bad := [run for run in runs if run.status not in SUCCEEDED]:
         lines += ["", "## Not completed", ""]
         lines += [f"- {run.status}: `{run.directory}` {_error(run)}" for run in bad]
@@ -125,15 +145,13 @@ def _markdown(runs: Sequence[Run], groups: Sequence[Group]) -> str:
 
 
 def _html(runs: Sequence[Run], groups: Sequence[Group], drawn: dict[str, bytes]) -> str:
-    metric = groups[0].runs[0].metric if groups else "objective"
+    metrics = metrics_of(runs)
     keys = groups[0].keys if groups else []
     parts = [f"<p>{html.escape(_counts(runs))}</p>"]
-    if groups:
-        parts.append(
-            f"<p>Best: <b>{groups[0].mean:.4f}</b> {html.escape(metric)} with {html.escape(groups[0].label)}.</p>"
-        )
-    if len(groups) > 1:
-        parts.append(f"<p>{html.escape(comparison(groups[0], groups[1]))}</p>")
+    for metric in metrics:
+        best = next(setting for setting in groups if setting.metric == metric)
+        parts.append(f"<p>Best: <b>{best.mean:.4f}</b> {html.escape(metric)} with {html.escape(best.label)}.</p>")
+    parts += [f"<p>{html.escape(verdict)}</p>" for verdict in _verdicts(groups)]
     if drawn:
         images = [
             f'<figure><figcaption>{html.escape(title)}</figcaption><img alt="{html.escape(title)}" '
@@ -142,17 +160,18 @@ def _html(runs: Sequence[Run], groups: Sequence[Group], drawn: dict[str, bytes])
         ]
         parts.append(f'<div class="pictures">{"".join(images)}</div>')
     if groups:
-        header = [*keys, metric, "95 % ±", "n", "test/acc", "time"]
-        body = [[*setting.shown, *_numbers(setting)] for setting in groups]
+        header = [*keys, *metrics, "95 % ±", "n", "test/acc", "time"]
+        body = [[*setting.shown, *_means(setting, metrics), *_numbers(setting)] for setting in groups]
         parts.append("<h2>Settings</h2>" + _html_table(header, body, text_columns=len(keys)))
     varying = list(runs[0].settings)
-    header = ["run", "status", *varying, metric, "test/acc", "error"]
+    header = ["run", "status", *varying, *(metrics or ["objective"]), "test/acc", "error"]
     body = [
         [
             run.directory.name,
             run.status,
             *(rounded(run.settings[key]) for key in varying),
-            "" if run.objective is None else f"{run.objective:.4f}",
+            *("" if run.objective is None or run.metric != metric else f"{run.objective:.4f}" for metric in metrics),
+            *([] if metrics else [""]),
             f"{acc:.4f}" if isinstance(acc := (run.report.get("metrics") or {}).get("test/acc"), float) else "",
             _error(run),
         ]
