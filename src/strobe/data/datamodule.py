@@ -81,6 +81,7 @@ class ImageDataModule(LightningDataModule):
         chosen = [augmentation for augmentation in (augmentations or {}).values() if augmentation is not None]
         self.augmentation = Compose(chosen) if augment and chosen else None
         self.splits: dict[str, TensorSplit] = {}
+        self.trained_with: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and std, if not this set's
         self.resumes_at_batch: int | None = None  # within an epoch; None where a run begins one
         self._resume_at: dict[str, int] | None = None
         self._train_order: BatchOrder | None = None
@@ -188,7 +189,7 @@ class ImageDataModule(LightningDataModule):
     def _loader(self, split: str, order: BatchOrder, augmentation: Augmentation | None = None) -> Loader:
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         images = self.splits[split]
-        mean, std = self.dataset.mean, self.dataset.std
+        mean, std = self.trained_with or (self.dataset.mean, self.dataset.std)
         if self.loader == "memory":
             if device.type != "cuda":
                 return MemoryLoader(Batches(images, mean, std, augmentation), order)

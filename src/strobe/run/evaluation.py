@@ -1,15 +1,20 @@
 """A run's checkpoint, measured again."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from strobe.config.checks import all_problems
 from strobe.config.saved import saved_config
+from strobe.data.datamodule import ImageDataModule
 from strobe.errors import ConfigError, require
-from strobe.record.checkpoints import load_weights
+from strobe.record.checkpoints import load_checkpoint, load_weights
 from strobe.record.layout import BEST, CHECKPOINTS
 from strobe.run.build import build_data, build_model, build_net, build_trainer
 from strobe.run.process import settle_process
+
+log = logging.getLogger(__name__)
 
 _ONE_DEVICE = ("trainer.devices=1", "trainer.num_nodes=1", "trainer.strategy=auto", "trainer.sync_batchnorm=false")
 
@@ -49,6 +54,33 @@ def evaluate(directory: Path, overrides: Sequence[str] = (), checkpoint: str = B
         barebones=False,
     )
     model = build_model(cfg, data, build_net(cfg, data), trainer)
-    load_weights(model, directory / CHECKPOINTS / checkpoint)
+    path = directory / CHECKPOINTS / checkpoint
+    load_weights(model, path)
+    _apply_facts(load_checkpoint(path).get("dataset"), data)
     trainer.test(model, datamodule=data, verbose=False)
     return {name: value for name, value in model.epoch_metrics.items() if name.startswith("test/")}
+
+
+def _apply_facts(trained: Mapping[str, Any] | None, data: ImageDataModule) -> None:
+    """Have the images prepared as those that the net was trained on, whatever set they are of.
+
+    Raises:
+        ConfigError: If they have another size, or their classes are others: the logits would not mean them.
+    """
+    if trained is None:
+        return
+    data.prepare_data()
+    data.setup("test")  # a folder of pictures knows its facts once it has been read
+    facts = data.dataset.facts()
+    for name, what in (("shape", "images of"), ("classes", "the classes")):
+        if facts[name] != trained[name]:
+            raise ConfigError(
+                f"data.dataset: {data.dataset.title} has {what} {facts[name]}, the net was trained on {trained[name]}: "
+                "evaluate it on a set that has the same"
+            )
+    if (facts["mean"], facts["std"]) != (trained["mean"], trained["std"]):
+        data.trained_with = tuple(trained["mean"]), tuple(trained["std"])
+        log.warning(
+            "Normalized as in training, with mean %s and std %s; those of %s are others",
+            *(trained["mean"], trained["std"], data.dataset.title),
+        )
