@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 
 from strobe.run.export import export
 from strobe.run.saved import saved_net
@@ -281,3 +282,36 @@ def test_the_learning_rate_scales_with_the_processes_if_asked(
     assert report(run)["effective"]["lr"] == 0.02
     with (run / "metrics.csv").open() as file:
         assert {row["lr"] for row in csv.DictReader(file)} == {"0.02"}
+
+
+class Draw(Callback):
+    """Writes down a random number of each rank, drawn as dropout draws its masks."""
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == 1:
+            path = Path(trainer.default_root_dir) / f"drawn_{trainer.global_rank}"
+            path.write_text(str(torch.rand(()).item()))
+
+
+def test_ranks_draw_different_dropout(command: Command, tiny_arguments: list[str], tmp_path: Path) -> None:
+    draw = "+callbacks.draw._target_=tests.distributed.test_ddp.Draw"
+    done = command("train", *tiny_arguments, *TWO, draw, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr
+    assert len({path.read_text() for path in (tmp_path / "run").glob("drawn_*")}) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_two_ranks_with_dropout_resume_bit_for_bit(
+    command: Command, tiny_arguments: list[str], tmp_path: Path, number: int
+) -> None:
+    # 539 images: the last global batch is uneven.
+    model = ("model=mlp", "model.hidden=[32]", "model.dropout=0.3", "data.augment=true", "trainer.max_epochs=3")
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    assert command("train", *tiny_arguments, *model, *TWO, f"hydra.run.dir={whole}").returncode == 0
+    stop = stopping(number, step=22)
+    stopped = command("train", *tiny_arguments, *model, *TWO, *stop, f"hydra.run.dir={part}")
+    assert stopped.returncode == (143 if number == signal.SIGTERM else -number), stopped.stderr
+    done = command("train", f"resume={part}", "~callbacks.stop")
+    assert done.returncode == 0, done.stderr
+    assert equal(weights(whole), weights(part))
+    assert columns(whole) == columns(part)

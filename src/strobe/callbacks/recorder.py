@@ -4,6 +4,7 @@ import math
 import time
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
@@ -49,10 +50,13 @@ class EpochRecorder(Checkpoint):
         self._images_cut_short = 0
         self._epoch_began = self._validation_began = 0.0
         self._validation_in_epoch = 0.0
-        self._random_state: dict[str, Any] | None = None
+        self._random_state: dict[str, Tensor] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to measure; a run resumed within an epoch has no `on_train_epoch_start`."""
+        if trainer.global_rank > 0 and self._random_state is None:
+            # All ranks are seeded alike, so that their nets are; their dropout must not be.
+            torch.manual_seed(torch.initial_seed() + trainer.global_rank)
         self._epoch_began = time.perf_counter()
         self._max_steps = trainer.max_steps
 
@@ -174,7 +178,7 @@ class EpochRecorder(Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the random state, and what it takes to use the net without the dataset."""
-        checkpoint["random_state"] = random_state()
+        checkpoint["random_states"] = _of_all_ranks(trainer, random_state())
         checkpoint["dataset"] = _data_of(trainer).dataset.facts()
         lightning_state.forget_fetched_batch(checkpoint)
         if lightning_state.cut_short(trainer):
@@ -182,7 +186,8 @@ class EpochRecorder(Checkpoint):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the random state, to be set when training begins; count the epoch's batches in their new size."""
-        self._random_state = checkpoint.get("random_state")
+        states = checkpoint["random_states"]
+        self._random_state = states[trainer.global_rank] if trainer.global_rank < len(states) else None
         lightning_state.close_epoch(checkpoint)
         if (first := _data_of(trainer).resumes_at_batch) is not None:
             lightning_state.set_saved_batches(checkpoint, first)
@@ -212,6 +217,16 @@ class EpochRecorder(Checkpoint):
 def recorder_of(trainer: Trainer) -> EpochRecorder:
     """The one that every run has."""
     return next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, EpochRecorder))
+
+
+def _of_all_ranks(trainer: Trainer, state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The random states of all ranks, in their order; every rank has to call this."""
+    if trainer.world_size == 1:
+        return [state]
+    device = trainer.strategy.root_device
+    gathered = {name: trainer.strategy.all_gather(tensor.to(device)).cpu() for name, tensor in state.items()}
+    ranks = range(trainer.world_size)
+    return [{name: tensors[rank].clone() for name, tensors in gathered.items()} for rank in ranks]
 
 
 def _of_splits(pl_module: Classifier, prefixes: tuple[str, ...]) -> dict[str, float]:

@@ -135,16 +135,16 @@ def state_problems(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> li
     return problems
 
 
-def random_state() -> dict[str, Any]:
+def random_state() -> dict[str, Tensor]:
     """The states of torch's generators on the CPU and on this rank's GPU, as plain tensors."""
-    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    state = {"cpu": torch.get_rng_state()}
     # torch's is_initialized lacks annotations
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
-def restore_random_state(state: dict[str, Any]) -> None:
+def restore_random_state(state: dict[str, Tensor]) -> None:
     """Set what `random_state` returned; a GPU takes it from whichever it was taken on."""
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
