@@ -17,7 +17,6 @@ from strobe.callbacks.recorder import EpochRecorder
 from strobe.callbacks.steps import StepLog
 from strobe.callbacks.stop import StopGracefully, StopRequest
 from strobe.callbacks.tensorboard import TensorBoardPages
-from strobe.config.compose import plain
 from strobe.config.values import monitored, objective
 from strobe.data.datamodule import ImageDataModule
 from strobe.distributed.launch import cluster_environments, strategy_for_trainer
@@ -108,7 +107,7 @@ def build(
         lr = cfg.optimizer.lr * (trainer.world_size if cfg.scale_lr else 1)
         return effective_settings(trainer, batch_size=data.batch_size, lr=lr, compiled=bool(cfg.compile))
 
-    requested = {key: plain(cfg)["trainer"][key] for key in _REQUESTED}
+    requested = {key: record.config["trainer"][key] for key in _REQUESTED}
     record.update(parameters=count_parameters(model.net), requested=requested, effective=in_effect())
     return Run(data, model, trainer, recorder, lambda: model_of(build_net(cfg, data)), objective(cfg), in_effect)
 

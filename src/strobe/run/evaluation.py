@@ -9,7 +9,7 @@ from strobe.config.checks import all_problems
 from strobe.config.saved import saved_config
 from strobe.data.datamodule import ImageDataModule
 from strobe.errors import ConfigError, require
-from strobe.record.checkpoints import load_checkpoint, load_weights
+from strobe.record.checkpoints import load_checkpoint, load_state
 from strobe.record.layout import BEST, CHECKPOINTS
 from strobe.run.build import build_data, build_model, build_net, build_trainer
 from strobe.run.process import settle_process
@@ -55,8 +55,9 @@ def evaluate(directory: Path, overrides: Sequence[str] = (), checkpoint: str = B
     )
     model = build_model(cfg, data, build_net(cfg, data), trainer)
     path = directory / CHECKPOINTS / checkpoint
-    load_weights(model, path)
-    _apply_facts(load_checkpoint(path).get("dataset"), data)
+    saved = load_checkpoint(path)
+    load_state(model, saved["state_dict"], path)
+    _apply_facts(saved.get("dataset"), data)
     trainer.test(model, datamodule=data, verbose=False)
     return {name: value for name, value in model.epoch_metrics.items() if name.startswith("test/")}
 
