@@ -18,6 +18,11 @@ PROVOKED = {
     "many workers": ["data.loader=torch"],
     "logging interval": ["trainer.log_every_n_steps=500"],
     "not resumable": stopping(signal.SIGTERM),
+    "callbacks used": [
+        *stopping(signal.SIGTERM),
+        "+callbacks.early._target_=lightning.pytorch.callbacks.EarlyStopping",
+        "+callbacks.early.monitor=val/loss",
+    ],
     "treespec": [],
     "length of `MemoryLoader`": ["trainer.fast_dev_run=true", "data.val_size=0"],
     "sync_dist": ["trainer=ddp_cpu", "trainer.devices=1"],

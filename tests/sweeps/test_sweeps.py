@@ -56,7 +56,8 @@ def until(condition: Callable[[], bool], seconds: float = 180) -> None:
 
 
 def has_trained(tmp_path: Path, count: int) -> bool:
-    return len(list((tmp_path / "outputs/sweeps/s").glob("[0-9]*/metrics.csv"))) >= count
+    """Whether so many jobs have a checkpoint to go on from."""
+    return len(list((tmp_path / "outputs/sweeps/s").glob("[0-9]*/checkpoints/last.ckpt"))) >= count
 
 
 def is_alive(pid: int) -> bool:

@@ -12,8 +12,20 @@ MONITORED = [name for name in METRICS if not name.startswith("test/")]
 
 
 TOP_LEVEL = (
-    *("seed", "name", "tags", "monitor", "objective", "test", "validate", "compile", "matmul_precision", "scale_lr"),
-    *("decay_norm_and_bias", "resume", "sweep", "data", "model", "optimizer", "scheduler", "loss", "trainer"),
+    *("seed", "name", "tags", "monitor", "checkpoint", "objective", "test", "validate", "compile"),
+    *(
+        "matmul_precision",
+        "scale_lr",
+        "decay_norm_and_bias",
+        "resume",
+        "sweep",
+        "data",
+        "model",
+        "optimizer",
+        "scheduler",
+        "loss",
+        "trainer",
+    ),
     *("callbacks", "logger", "hydra"),
 )
 """Every key that a config has at its top."""
@@ -126,6 +138,9 @@ RULES: dict[str, Rule] = {
     "name": text(or_=[None]),
     "monitor.metric": choice("val/acc", *(name for name in MONITORED if name != "val/acc")),
     "monitor.mode": choice("max", "min"),
+    "checkpoint.keep": whole(min=1, or_=[-1], example=3),
+    "checkpoint.every_n_steps": whole(min=1, or_=[None], example=500),
+    "checkpoint.every_minutes": number(above=0, or_=[None], example=30),
     "objective": choice(None, *METRICS),
     "test": choice(True, False),
     "validate": choice(None, "only"),

@@ -12,6 +12,7 @@ from strobe.errors import first_line
 from strobe.record.layout import METRICS, Mode
 from strobe.record.settings import leaves
 
+_UNITS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1, "weeks": 604800, "milliseconds": 1e-3}
 _OWN_GROUPS = {"trainer.logger": "logger=<option>", "trainer.callbacks": "callbacks=<option>"}
 
 
@@ -69,8 +70,8 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
             "trainer.max_epochs=-1: nothing would end the run; "
             "add trainer.max_steps=<n> or trainer.max_time=<dd:hh:mm:ss>"
         )
-    if trainer.max_time is not None and not _lasts(trainer.max_time):
-        yield f"trainer.max_time={trainer.max_time}: nothing would be trained; choose <dd:hh:mm:ss> above 0"
+    if trainer.max_time is not None:
+        yield from _time_limit(trainer.max_time)
     for unit in ("epochs", "steps"):
         least, most = trainer[f"min_{unit}"], trainer[f"max_{unit}"]
         if least is not None and most not in (None, -1) and least > most:
@@ -99,10 +100,26 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         yield f"data.num_workers={cfg.data.num_workers}: the in-memory loader has no workers; add data.loader=torch"
 
 
-def _lasts(duration: object) -> bool:
-    """Whether a duration, ``dd:hh:mm:ss`` or a mapping of units, is more than nothing."""
-    parts = list(duration.values()) if isinstance(duration, Mapping) else str(duration).split(":")
-    return any(str(part).strip("0") not in ("", ".") for part in parts)
+def seconds(duration: object) -> float:
+    """How long ``trainer.max_time`` is: ``dd:hh:mm:ss``, or a mapping of units such as ``{minutes: 30}``.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if isinstance(duration, Mapping):
+        return sum(_UNITS[str(unit)] * float(count) for unit, count in duration.items())
+    parts = [int(part) for part in str(duration).split(":")]
+    days, hours, minutes, rest = parts
+    return days * 86400 + hours * 3600 + minutes * 60 + rest
+
+
+def _time_limit(duration: object) -> Iterator[str]:
+    try:
+        if seconds(duration) > 0:
+            return
+        yield f"trainer.max_time={duration}: nothing would be trained; choose <dd:hh:mm:ss> above 0"
+    except (KeyError, ValueError):
+        yield f"trainer.max_time={duration}: must be <dd:hh:mm:ss>, for example trainer.max_time=00:01:30:00"
 
 
 def _has(cfg: DictConfig, key: str) -> bool:

@@ -25,6 +25,15 @@ class Best(TypedDict):
     checkpoint: str | None
 
 
+class EarlyStop(TypedDict):
+    """What ended the training before its limits: a callback's class or ``trainer.max_time``, why, and when."""
+
+    by: str
+    reason: str
+    epoch: int
+    step: int
+
+
 class Failure(TypedDict):
     """What ended a run early."""
 
@@ -47,6 +56,8 @@ class Report(TypedDict, total=False):
     objective_metric: str | None
     objective_mode: Mode | None
     best: Best | None
+    kept: list[Best]
+    stopped_early: EarlyStop | None
     requested: dict[str, Any]
     effective: dict[str, Any]
     timing: dict[str, float]

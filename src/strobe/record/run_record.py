@@ -168,6 +168,7 @@ def _new_report(config: Mapping[str, Any], overrides: Iterable[str]) -> Report:
         "objective_metric": None,
         "objective_mode": None,
         "best": None,
+        "stopped_early": None,
         "requested": {},
         "effective": {},
         "timing": {},

@@ -82,7 +82,9 @@ def build(
     """
     metric, mode = monitored(cfg)
     plugins = _build_each("trainer.plugins", cfg.trainer.plugins)
-    recorder = EpochRecorder(record, monitor=metric, mode=mode, save=bool(cfg.trainer.enable_checkpointing))
+    recorder = EpochRecorder(
+        record, monitor=metric, mode=mode, save=bool(cfg.trainer.enable_checkpointing), **(cfg.get("checkpoint") or {})
+    )
     callbacks = [
         StepLog(),
         TensorBoardPages(data.in_shape),

@@ -47,6 +47,9 @@ def closing_table(record: RunRecord) -> str:
         rows += [("test accuracy", f"{metrics['test/acc']:.4f}"), ("test loss", f"{metrics['test/loss']:.4f}")]
     if (best := report["best"]) is not None and best["value"] is not None:
         rows += [(f"best {best['metric']}", f"{best['value']:.4f} (epoch {best['epoch'] + 1})")]
+    if (stopped := report["stopped_early"]) is not None:
+        reason = f": {stopped['reason']}" if stopped["reason"] else ""
+        rows += [("stopped early", f"in epoch {stopped['epoch'] + 1} by {stopped['by']}{reason}")]
     directory = _shown(record.directory)
     rows += [
         ("time", f"{timing['total_s']:.1f} s, of which training {timing['train_s']:.1f} s"),

@@ -13,6 +13,7 @@ EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # of torch's loader: what it serves is in memory
     ".*is smaller than the logging interval.*",
     ".*ended before the epoch ended and your dataloader is not resumable.*",  # it is: see ImageDataModule.state_dict
+    ".*callbacks used to create the checkpoint need to be provided.*",  # they are, unless a person took one out
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",  # inside Lightning 2.6
     ".*Total length of `MemoryLoader` across ranks is zero.*",  # fast_dev_run validates although data.val_size=0
     ".*It is recommended to use `self.log\\(.*sync_dist=True.*",  # the metrics are reduced over ranks already

@@ -1,70 +1,114 @@
 """Where a run that is resumed continues, found before anything of it is touched."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
 from torch import nn
 
+from strobe.config.values import seconds
 from strobe.errors import CheckpointError, ConfigError
 from strobe.record.checkpoints import load_checkpoint, newest_checkpoint, state_problems
 from strobe.record.layout import CHECKPOINTS
 from strobe.record.lightning_state import saved_epochs
-from strobe.record.report import read_report
+from strobe.record.report import EarlyStop, read_report
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How long to train; None or -1 is no limit."""
-
-    max_epochs: int | None
-    max_steps: int | None
-
-    def reached(self, epochs: int, steps: int) -> str | None:
-        """What has been trained, if that is all there is to train; else None."""
-        if self.max_steps not in (None, -1) and steps >= self.max_steps:
-            return f"{steps} of {self.max_steps} steps"
-        if self.max_epochs not in (None, -1) and epochs >= self.max_epochs:
-            return f"{epochs} of {self.max_epochs} epochs"
-        return None
-
-
-@dataclass(frozen=True)
 class ResumePoint:
-    """Where a run continues."""
+    """Where a run continues.
+
+    Attributes:
+        checkpoint: From which.
+        step: It was taken after so many steps.
+        recorder: What the recorder's `state_dict` was then.
+        trained: Whether all that is left is the test.
+    """
 
     checkpoint: Path
     step: int
-    trained: bool  # all that is left is the test
+    recorder: dict[str, Any]
+    trained: bool
 
 
-def resume_point(directory: Path, limits: Limits, net: nn.Module, optimizer: str) -> ResumePoint:
+def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoint:
     """Where to continue.
 
     Args:
         directory: The run directory.
-        limits: How long to train.
+        cfg: What is to be trained.
         net: As the config describes it.
-        optimizer: Name of the optimizer's class.
 
     Raises:
-        ConfigError: If the directory is not a run directory, or the run has trained as long as the limits ask for.
+        ConfigError: If the directory is not a run directory, or the run has ended.
         CheckpointError: If no checkpoint is usable, or the newest has another net or optimizer.
     """
     status = read_report(directory)["status"]
     path = newest_checkpoint(directory / CHECKPOINTS)
     checkpoint = load_checkpoint(path)
-    _require_same_model(path, checkpoint, net, optimizer)
+    _require_same_model(path, checkpoint, net, str(cfg.optimizer["_target_"]).rpartition(".")[2])
+    recorder = checkpoint["callbacks"]["EpochRecorder"]
     epochs, step = saved_epochs(checkpoint), int(checkpoint["global_step"])
-    done = limits.reached(epochs, step)
-    if done and status == "completed":
-        longer = f"trainer.max_steps={2 * step}" if done.endswith("steps") else f"trainer.max_epochs={epochs + 5}"
-        raise ConfigError(f"{directory} has trained {done}, so there is nothing to resume: train longer with {longer}")
-    log.info("Resuming %s %s", directory, "at its test" if done else f"at epoch {epochs + 1}, step {step}")
-    return ResumePoint(path, step, trained=done is not None)
+    done = _reached(cfg, epochs, step)
+    stopped: EarlyStop | None = recorder["stopped_early"]
+    if done is None and (stopped is None or not _still_stopped(stopped, cfg, checkpoint)):
+        log.info("Resuming %s at epoch %d, step %d", directory, epochs + 1, step)
+        return ResumePoint(path, step, {**recorder, "stopped_early": None}, trained=False)
+    if status == "completed":
+        if done is None:
+            assert stopped is not None, "one of the two has ended it"
+            why = f"was stopped early by {stopped['by']} in epoch {stopped['epoch'] + 1} ({stopped['reason']})"
+            further = f"train on with {_way_on(stopped, cfg, epochs)}"
+        else:
+            why = f"has trained {done}"
+            longer = f"trainer.max_steps={2 * step}" if done.endswith("steps") else f"trainer.max_epochs={epochs + 5}"
+            further = (
+                f"its schedule has ended with it, so train longer in a new run with {longer}"
+                if checkpoint.get("schedule")
+                else f"train longer with {longer}"
+            )
+        raise ConfigError(f"{directory} {why}, so there is nothing to resume: {further}")
+    log.info("Resuming %s at its test", directory)
+    return ResumePoint(path, step, recorder, trained=True)
+
+
+def _reached(cfg: DictConfig, epochs: int, steps: int) -> str | None:
+    """What has been trained, if that is all there is to train; else None."""
+    max_epochs, max_steps = cfg.trainer.max_epochs, cfg.trainer.max_steps
+    if max_steps not in (None, -1) and steps >= max_steps:
+        return f"{steps} of {max_steps} steps"
+    if max_epochs not in (None, -1) and epochs >= max_epochs:
+        return f"{epochs} of {max_epochs} epochs"
+    return None
+
+
+def _still_stopped(stopped: EarlyStop, cfg: DictConfig, checkpoint: Mapping[str, Any]) -> bool:
+    """Whether what has ended a run early would end it here again."""
+    if (cfg.trainer.min_epochs or 0) > stopped["epoch"] + 1:
+        return False
+    if stopped["by"] == "trainer.max_time":
+        elapsed = checkpoint["callbacks"]["Timer"]["time_elapsed"]["train"]
+        return cfg.trainer.max_time is not None and seconds(cfg.trainer.max_time) <= elapsed
+    return stopped["by"] == "a callback" or _named(cfg, stopped["by"]) is not None
+
+
+def _way_on(stopped: EarlyStop, cfg: DictConfig, epochs: int) -> str:
+    if stopped["by"] == "trainer.max_time":
+        return "trainer.max_time=<more>"
+    if (name := _named(cfg, stopped["by"])) is not None:
+        return f"callbacks.{name}=null"
+    return f"trainer.min_epochs={epochs + 5}"
+
+
+def _named(cfg: DictConfig, callback: str) -> str | None:
+    """The name under which a config has a callback of a class."""
+    nodes = {str(name): node for name, node in (cfg.callbacks or {}).items() if node is not None}
+    return next((name for name, node in nodes.items() if str(node["_target_"]).endswith(f".{callback}")), None)
 
 
 def _require_same_model(path: Path, checkpoint: dict[str, Any], net: nn.Module, optimizer: str) -> None:

@@ -28,7 +28,7 @@ from strobe.record.run_record import RunRecord
 from strobe.run.build import Run, build, build_data, build_net
 from strobe.run.messages import announce, closing_table
 from strobe.run.process import settle_process
-from strobe.run.resume import Limits, resume_point
+from strobe.run.resume import resume_point
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def train(
         # A run begins in one of four ways, and here is where they part:
         #   new                  the directory holds no run: the record starts at once;
         #   resumed              `resume=`: from the newest checkpoint, within an epoch or between two; nothing of the
-        #                        old run is touched before the checkpoint was seen to fit;
+        #                        old run is touched before its training goes on: see `EpochRecorder.begin`;
         #   resumed at its test  the same, where all was trained: the fit is left out;
         #   queued again         SLURM has typed the same command anew: it was turned into `resume=` before it got here.
         begin = RunRecord.start if cfg.resume is None else RunRecord.resume
@@ -78,9 +78,7 @@ def train(
             net = build_net(cfg, data)
             start = None
             if record.resumed:
-                limits = Limits(cfg.trainer.max_epochs, cfg.trainer.max_steps)
-                start = resume_point(directory, limits, net, str(cfg.optimizer["_target_"]).rpartition(".")[2])
-                record.begin()
+                start = resume_point(directory, cfg, net)
             run = build(
                 cfg,
                 data,
@@ -90,9 +88,14 @@ def train(
                 purge_step=start.step if start else None,
                 further_callbacks=[make() for make in callbacks],
             )
+            if start is not None:
+                run.recorder.take_up(start.checkpoint, start.step, start.recorder)
             if start is None or not start.trained:
                 _fit(run, record, start.checkpoint if start else None)
                 stop.raise_if_asked()  # in the last epoch: all is saved, and the test is left to `resume=`
+            else:
+                run.recorder.begin()
+                _write_timing(run, record)
             if cfg.test:
                 _test(run, record)
             _finish(run, record)
@@ -143,10 +146,14 @@ def _fit(run: Run, record: RunRecord, checkpoint: Path | None) -> None:
     began = time.perf_counter()
     run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint)
     fit_s = time.perf_counter() - began
+    record.update(timing={"fit_s": round(fit_s, 3)}, effective=run.in_effect())  # again: callbacks may have changed it
+    _write_timing(run, record)
+
+
+def _write_timing(run: Run, record: RunRecord) -> None:
     timing = {name: round(seconds, 3) for name, seconds in run.recorder.timing.items()}
     speed = round(run.recorder.images_seen / max(run.recorder.timing["train_s"], 1e-9), 1)
-    timing |= {"fit_s": round(fit_s, 3), "samples_per_s": speed}
-    record.update(timing=timing, effective=run.in_effect())  # again: callbacks may have changed what they found
+    record.update(timing={**timing, "samples_per_s": speed})
 
 
 def _test(run: Run, record: RunRecord) -> None:

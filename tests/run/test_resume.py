@@ -1,0 +1,177 @@
+"""A run that goes on: after a kill between two files, after an early stop, from any of its checkpoints."""
+
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from strobe.errors import ConfigError, PreemptedError
+from tests.conftest import Train, report
+from tests.run.test_faults import stopping
+from tests.run.test_train import equal, rows, weights
+
+SMALL = ("model=mlp", "model.hidden=[16]", "model.dropout=0.2")
+STOP_EARLY = (
+    "+callbacks.early._target_=lightning.pytorch.callbacks.EarlyStopping",
+    "+callbacks.early.monitor=val/acc",
+    "+callbacks.early.mode=max",
+    "+callbacks.early.patience=1",
+    "optimizer=sgd",
+    "optimizer.lr=1e-9",
+    "trainer.max_epochs=6",
+)
+
+
+def step_of(run: Path, checkpoint: str) -> int:
+    return int(torch.load(run / "checkpoints" / checkpoint, weights_only=True)["global_step"])
+
+
+@pytest.mark.parametrize("lost", ["first best", "better best"])
+@pytest.mark.parametrize("within", [True, False], ids=["within training", "at its test"])
+def test_a_kill_between_the_last_checkpoint_and_the_best_one_loses_nothing(
+    train_tiny: Train, tmp_path: Path, lost: str, within: bool
+) -> None:
+    whole, directory = train_tiny(*SMALL, "trainer.max_epochs=3"), tmp_path / "part"
+    best = report(whole)["best"]
+    hook = "on_train_epoch_start" if within else "on_test_start"
+    epochs = ("trainer.max_epochs=3",) if within else (f"trainer.max_epochs={best['epoch'] + 1}",)
+    with pytest.raises(PreemptedError):
+        train_tiny(*SMALL, *epochs, *stopping(signal.SIGTERM, hook=hook, step=best["step"]), directory=directory)
+    assert step_of(directory, "last.ckpt") == step_of(directory, "best.ckpt") == best["step"]
+    # As it lies after a kill between the two files: the report and best.ckpt know nothing of the newest epoch.
+    path = directory / "checkpoints" / "best.ckpt"
+    if lost == "first best":
+        path.unlink()
+    else:
+        older = torch.load(path, weights_only=True)
+        older["global_step"] = 1
+        older["state_dict"] = {key: value * 0 for key, value in older["state_dict"].items()}
+        torch.save(older, path)
+    train_tiny(*SMALL, *epochs, f"resume={directory}", directory=directory)
+    assert report(directory)["best"] == report(whole)["best"]
+    assert report(directory)["metrics"] == report(whole)["metrics"]
+    assert equal(weights(directory, "best.ckpt"), weights(whole, "best.ckpt"))
+
+
+def test_an_early_stop_is_said_and_the_run_has_ended(
+    train_tiny: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run = train_tiny(*SMALL, *STOP_EARLY)
+    found = report(run)["stopped_early"]
+    assert (found["by"], found["epoch"], found["step"]) == ("EarlyStopping", 1, 34)
+    assert "did not improve in the last 1 records" in found["reason"]
+    assert "stopped early" in caplog.text
+    assert "in epoch 2 by EarlyStopping: Monitored metric val/acc did not improve" in caplog.text
+    before = (run / "report.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"stopped early by EarlyStopping in epoch 2 .*callbacks\.early=null"):
+        train_tiny(*SMALL, *STOP_EARLY, f"resume={run}", directory=run)
+    assert (run / "report.json").read_bytes() == before
+    train_tiny(*SMALL, *STOP_EARLY, f"resume={run}", "callbacks.early=null", directory=run)
+    assert report(run)["stopped_early"] is None
+    assert len(rows(run)) == 6
+
+
+def test_an_early_stop_that_was_preempted_before_its_test_trains_no_further(train_tiny: Train, tmp_path: Path) -> None:
+    directory = tmp_path / "part"
+    with pytest.raises(PreemptedError):
+        train_tiny(*SMALL, *STOP_EARLY, *stopping(signal.SIGTERM, hook="on_test_start", step=0), directory=directory)
+    train_tiny(*SMALL, *STOP_EARLY, f"resume={directory}", directory=directory)
+    assert report(directory)["status"] == "completed"
+    assert report(directory)["stopped_early"]["by"] == "EarlyStopping"
+    assert len(rows(directory)) == 2
+
+
+def test_a_run_whose_time_was_up_goes_on_when_it_is_given_more(train_tiny: Train) -> None:
+    endless = (*SMALL, "trainer.max_epochs=-1", "trainer.max_time={seconds: 1}")
+    run = train_tiny(*endless)
+    assert report(run)["stopped_early"]["by"] == "trainer.max_time"
+    step = step_of(run, "last.ckpt")
+    with pytest.raises(ConfigError, match=r"train on with trainer\.max_time=<more>"):
+        train_tiny(*endless, f"resume={run}", directory=run)
+    train_tiny(*endless, f"resume={run}", "trainer.max_time={seconds: 2}", directory=run)
+    assert step_of(run, "last.ckpt") > step
+
+
+def test_the_best_checkpoints_are_kept_as_many_as_were_asked_for(train_tiny: Train) -> None:
+    run = train_tiny(*SMALL, "checkpoint.keep=3", "trainer.max_epochs=5", "trainer.val_check_interval=6")
+    kept = report(run)["kept"]
+    values = [entry["value"] for entry in kept]
+    assert len(kept) == 3
+    assert values == sorted(values, reverse=True)
+    assert report(run)["best"] == kept[0]
+    files = {path.name for path in (run / "checkpoints").iterdir()}
+    assert files == {"last.ckpt", "best.ckpt", *(Path(entry["checkpoint"]).name for entry in kept)}
+    assert [step_of(run, Path(entry["checkpoint"]).name) for entry in kept] == [entry["step"] for entry in kept]
+    assert step_of(run, "best.ckpt") == kept[0]["step"]
+    everything = train_tiny(*SMALL, "checkpoint.keep=-1", "trainer.max_epochs=3")
+    assert len(report(everything)["kept"]) == 3
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_another_number_is_kept_from_the_resumed_epoch_on(train_tiny: Train, tmp_path: Path, keep: int) -> None:
+    directory = tmp_path / "part"
+    settings = (*SMALL, "trainer.max_epochs=5")
+    with pytest.raises(PreemptedError):
+        train_tiny(*settings, "checkpoint.keep=2", *stopping(signal.SIGTERM, step=40), directory=directory)
+    train_tiny(*settings, f"checkpoint.keep={keep}", f"resume={directory}", directory=directory)
+    whole = train_tiny(*settings)
+    assert report(directory)["best"]["step"] == report(whole)["best"]["step"]
+    assert equal(weights(directory), weights(whole))
+    assert len(list((directory / "checkpoints").glob("epoch=*.ckpt"))) == (0 if keep == 1 else keep)
+
+
+class Copying:
+    """Copies every last.ckpt of a run as it is written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, target: Path) -> None:
+        from strobe.record.checkpoints import SafeCheckpointIO
+
+        self.steps: list[int] = []
+        save = SafeCheckpointIO.save_checkpoint
+
+        def copying(this: Any, checkpoint: dict[str, Any], path: Path, storage_options: Any = None) -> None:
+            save(this, checkpoint, path, storage_options)
+            self.steps.append(checkpoint["global_step"])
+            shutil.copytree(Path(path).parent.parent, target / f"at {len(self.steps)}")
+
+        monkeypatch.setattr(SafeCheckpointIO, "save_checkpoint", copying)
+
+
+def test_a_checkpoint_within_an_epoch_is_written_as_often_as_asked_and_goes_on_exactly(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (*SMALL, "scheduler=onecycle", "trainer.max_epochs=2", "trainer.accumulate_grad_batches=2")
+    with monkeypatch.context() as patched:
+        copies = Copying(patched, tmp_path / "copies")
+        whole = train_tiny(*settings, "checkpoint.every_n_steps=4")
+    assert copies.steps == [4, 8, 9, 12, 16, 18]  # nine steps make an epoch
+    for number in (1, 2, 4):  # as after a kill right then
+        directory = tmp_path / "copies" / f"at {number}"
+        train_tiny(*settings, f"resume={directory}", directory=directory)
+        assert equal(weights(directory, "last.ckpt"), weights(whole, "last.ckpt"))
+        assert rows(directory) == rows(whole)
+        assert report(directory)["best"] == report(whole)["best"]
+
+
+def test_a_checkpoint_is_written_by_the_clock(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = Copying(monkeypatch, tmp_path / "copies")
+    train_tiny(*SMALL, "checkpoint.every_minutes=1e-9", "trainer.max_epochs=1")
+    assert copies.steps == list(range(1, 18))
+
+
+@pytest.mark.parametrize("step", [24, 25, 26])
+def test_a_validation_before_the_stop_is_in_the_row_of_its_epoch(train_tiny: Train, tmp_path: Path, step: int) -> None:
+    settings = (*SMALL, "trainer.max_epochs=2", "trainer.val_check_interval=8", "trainer.limit_train_batches=15")
+    directory = tmp_path / "part"
+    with pytest.raises(PreemptedError):
+        train_tiny(*settings, *stopping(signal.SIGTERM, step=step), directory=directory)
+    train_tiny(*settings, f"resume={directory}", directory=directory)
+    whole = train_tiny(*settings)
+    assert rows(directory) == rows(whole)
+    assert report(directory)["best"] == report(whole)["best"]
