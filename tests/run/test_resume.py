@@ -175,3 +175,112 @@ def test_a_validation_before_the_stop_is_in_the_row_of_its_epoch(train_tiny: Tra
     whole = train_tiny(*settings)
     assert rows(directory) == rows(whole)
     assert report(directory)["best"] == report(whole)["best"]
+
+
+SCHEDULES = {
+    "none": [],
+    "onecycle": ["scheduler=onecycle", "optimizer=sgd", "optimizer.lr=0.05"],
+    "cosine": ["scheduler=cosine", "optimizer=sgd", "optimizer.lr=0.05"],
+    "warmup_cosine": ["scheduler=warmup_cosine"],
+    "step": ["scheduler=step"],
+    "multistep": ["scheduler=multistep", "scheduler.milestones=[1,3]"],
+    "exponential": ["scheduler=exponential"],
+    "plateau": ["scheduler=plateau"],
+}
+LENGTHS = {  # a run of 4 epochs of 17 steps is stopped after 20: the changes, and the last step then
+    "more epochs": (["trainer.max_epochs=5"], 85),
+    "fewer epochs": (["trainer.max_epochs=2"], 34),
+    "larger batches": (["data.batch_size=64"], 46),
+    "smaller batches": (["data.batch_size=16"], 116),
+    "accumulation": (["trainer.accumulate_grad_batches=2"], 46),
+    "steps": (["trainer.max_steps=30"], 30),
+}
+
+
+def rate_of(run: Path) -> float:
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    return float(checkpoint["optimizer_states"][0]["param_groups"][0]["lr"])
+
+
+@pytest.fixture(scope="module")
+def last_rates() -> dict[str, float]:
+    """The last rate of an undisturbed run, by schedule."""
+    return {}
+
+
+@pytest.mark.parametrize("change", LENGTHS)
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_goes_on_when_the_length_of_the_run_changes(
+    train_tiny: Train, tmp_path: Path, name: str, change: str, last_rates: dict[str, float]
+) -> None:
+    settings = (*SMALL, *SCHEDULES[name], "trainer.max_epochs=4")
+    overrides, steps = LENGTHS[change]
+    directory = tmp_path / "part"
+    with pytest.raises(PreemptedError):
+        train_tiny(*settings, *stopping(signal.SIGTERM, step=20), directory=directory)
+    before = rate_of(directory)
+    train_tiny(*settings, *overrides, f"resume={directory}", directory=directory)
+    assert report(directory)["status"] == "completed"
+    assert step_of(directory, "last.ckpt") == steps
+    match name:
+        case "onecycle" | "cosine" | "warmup_cosine":  # as long as the run: to its end, however long that is now
+            if name not in last_rates:
+                last_rates[name] = rate_of(train_tiny(*settings))
+            assert rate_of(directory) == pytest.approx(last_rates[name], rel=1e-6, abs=1e-12)
+        case "plateau":  # follows the metric
+            assert rate_of(directory) <= before
+        case "none":
+            assert rate_of(directory) == before
+        case _:  # count epochs
+            epochs = len(rows(directory)) - (change == "steps")  # the last of those is cut short
+            key = f"{name} {epochs}"
+            if key not in last_rates:
+                last_rates[key] = rate_of(train_tiny(*settings, f"trainer.max_epochs={epochs}"))
+            assert rate_of(directory) == pytest.approx(last_rates[key])
+
+
+def test_a_run_with_another_length_is_exact_too(train_tiny: Train, tmp_path: Path) -> None:
+    settings = (*SMALL, *SCHEDULES["onecycle"])
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(PreemptedError):
+        train_tiny(*settings, *stopping(signal.SIGTERM, step=20), directory=first)
+    shutil.copytree(first, second)
+    longer = "trainer.max_epochs=5"
+    train_tiny(*settings, longer, f"resume={first}", directory=first)
+    with pytest.raises(PreemptedError):
+        train_tiny(*settings, longer, f"resume={second}", *stopping(signal.SIGTERM, step=50), directory=second)
+    train_tiny(*settings, longer, f"resume={second}", directory=second)
+    assert equal(weights(first), weights(second))
+    assert rows(first) == rows(second)
+
+
+@pytest.mark.parametrize("name", ["onecycle", "cosine", "warmup_cosine"])
+def test_a_schedule_that_has_ended_is_taken_no_further(train_tiny: Train, name: str) -> None:
+    settings = (*SMALL, *SCHEDULES[name])
+    run = train_tiny(*settings)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and "tensorboard" not in path.parts}
+    with pytest.raises(ConfigError, match=r"train longer in a new run with trainer\.max_epochs=7"):
+        train_tiny(*settings, f"resume={run}", directory=run)
+    with pytest.raises(ConfigError, match=r"the schedule has ended with step 34.*scheduler=none"):
+        train_tiny(*settings, "trainer.max_epochs=4", f"resume={run}", directory=run)
+    assert {path: path.read_bytes() for path in before} == before
+    at_end = rate_of(run)
+    train_tiny(*settings, "scheduler=none", "trainer.max_epochs=4", f"resume={run}", directory=run)
+    assert rate_of(run) == at_end
+    assert len(rows(run)) == 4
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["optimizer.lr=0.5", "scheduler.gamma=0.1", "seed=5", "data.val_size=50", "monitor.metric=train/acc"],
+)
+def test_what_a_checkpoint_holds_can_t_be_changed(train_tiny: Train, override: str) -> None:
+    run = train_tiny("scheduler=exponential", "trainer.max_epochs=1")
+    key, _, value = override.partition("=")
+    with pytest.raises(ConfigError, match=f"{key}={value}: a resumed run goes on with what it began with"):
+        train_tiny("scheduler=exponential", override, "trainer.max_epochs=2", f"resume={run}", directory=run)
+
+
+def test_a_onecycle_of_its_own_length_must_last_as_long_as_the_run(train_tiny: Train) -> None:
+    with pytest.raises(ConfigError, match=r"scheduler.total_steps=20: the run has 34 steps"):
+        train_tiny("optimizer=sgd", "scheduler=onecycle", "scheduler.total_steps=20")

@@ -4,6 +4,7 @@ Lightning has no other way to ask whether an epoch is under way or how many of i
 depends on the names of its counters is here, and a test pins them.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,21 @@ def position(trainer: Trainer) -> tuple[int, int]:
 def saved_epochs(checkpoint: Mapping[str, Any]) -> int:
     """`epochs_done` when a checkpoint was taken."""
     return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
+
+def steps_left(trainer: Trainer, checkpoint: Mapping[str, Any]) -> int:
+    """Optimizer steps that a run has to take from a checkpoint on, once its loader has been built.
+
+    Another batch size, accumulation or number of ranks than before makes it other steps than the checkpoint's
+    ``global_step`` lets expect.
+    """
+    step, share = int(checkpoint["global_step"]), trainer.accumulate_grad_batches
+    per_epoch = math.ceil(trainer.num_training_batches / share)
+    left = trainer.max_steps - step if trainer.max_steps != -1 else math.inf
+    if trainer.max_epochs is not None and trainer.max_epochs != -1:
+        epochs = trainer.max_epochs - saved_epochs(checkpoint)
+        left = min(left, epochs * per_epoch - int(_saved_batches(checkpoint)["current"]["processed"]) // share)
+    return max(0, int(left))
 
 
 def set_saved_batches(checkpoint: Mapping[str, Any], done: int) -> None:

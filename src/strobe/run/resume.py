@@ -9,14 +9,24 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import nn
 
+from strobe.config.compose import plain
+from strobe.config.rules import plainly
+from strobe.config.saved import saved_config
 from strobe.config.values import seconds
 from strobe.errors import CheckpointError, ConfigError
 from strobe.record.checkpoints import load_checkpoint, newest_checkpoint, state_problems
 from strobe.record.layout import CHECKPOINTS
 from strobe.record.lightning_state import saved_epochs
 from strobe.record.report import EarlyStop, read_report
+from strobe.record.settings import leaves
 
 log = logging.getLogger(__name__)
+
+_FIXED = (
+    *("seed", "monitor", "optimizer", "scheduler", "loss", "decay_norm_and_bias"),
+    *("data.dataset", "data.val_size", "data.split_seed", "data.seed", "data.shuffle"),
+)
+"""Settings that a resumed run keeps: its checkpoint holds what came of them, or its numbers would mean other things."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +55,15 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
         net: As the config describes it.
 
     Raises:
-        ConfigError: If the directory is not a run directory, or the run has ended.
-        CheckpointError: If no checkpoint is usable, or the newest has another net or optimizer.
+        ConfigError: If the directory is not a run directory, the run has ended, or it can't go on with other settings.
+        CheckpointError: If no checkpoint is usable, or the newest has another net.
     """
     status = read_report(directory)["status"]
+    if changed := _changed(saved_config(directory), cfg):
+        raise ConfigError("\n".join(changed))
     path = newest_checkpoint(directory / CHECKPOINTS)
     checkpoint = load_checkpoint(path)
-    _require_same_model(path, checkpoint, net, str(cfg.optimizer["_target_"]).rpartition(".")[2])
+    _require_same_model(path, checkpoint, net)
     recorder = checkpoint["callbacks"]["EpochRecorder"]
     epochs, step = saved_epochs(checkpoint), int(checkpoint["global_step"])
     done = _reached(cfg, epochs, step)
@@ -75,6 +87,25 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
         raise ConfigError(f"{directory} {why}, so there is nothing to resume: {further}")
     log.info("Resuming %s at its test", directory)
     return ResumePoint(path, step, recorder, trained=True)
+
+
+def _changed(old: DictConfig, new: DictConfig) -> list[str]:
+    """The settings that differ from those of the run and must not, a line each."""
+    before, after = dict(leaves(plain(old))), dict(leaves(plain(new)))
+    if new.scheduler is None:  # the rate stays as it is: an honest way on
+        before = {key: value for key, value in before.items() if not key.startswith("scheduler")}
+        after = {key: value for key, value in after.items() if not key.startswith("scheduler")}
+    keys = [
+        key
+        for key in {**before, **after}
+        if key.startswith(tuple(f"{fixed}." for fixed in _FIXED)) or key in _FIXED
+        if before.get(key) != after.get(key)
+    ]
+    return [
+        f"{key}={plainly(after.get(key))}: a resumed run goes on with what it began with, {plainly(before.get(key))}; "
+        "leave it out, or start a new run"
+        for key in keys
+    ]
 
 
 def _reached(cfg: DictConfig, epochs: int, steps: int) -> str | None:
@@ -111,13 +142,8 @@ def _named(cfg: DictConfig, callback: str) -> str | None:
     return next((name for name, node in nodes.items() if str(node["_target_"]).endswith(f".{callback}")), None)
 
 
-def _require_same_model(path: Path, checkpoint: dict[str, Any], net: nn.Module, optimizer: str) -> None:
+def _require_same_model(path: Path, checkpoint: dict[str, Any], net: nn.Module) -> None:
     own = {f"net.{key}": value for key, value in net.state_dict().items()}
     saved = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith("net.")}  # not a loss's
     if problems := state_problems(own, saved):
         raise CheckpointError(f"{path} does not fit the config's model: {'; '.join(problems)}")
-    if checkpoint.get("optimizer") != optimizer:
-        raise CheckpointError(
-            f"{path} was made with the optimizer {checkpoint.get('optimizer')}, the config names {optimizer}: "
-            "a run is resumed with the optimizer it has"
-        )

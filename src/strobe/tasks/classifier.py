@@ -10,9 +10,10 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from strobe.errors import CheckpointError
+from strobe.errors import CheckpointError, ConfigError
+from strobe.models.schedules import Course, StretchedLR
 from strobe.record import lightning_state
 from strobe.tasks.metrics import LossAndAccuracy
 
@@ -65,6 +66,8 @@ class Classifier(LightningModule):
         self.epoch_metrics: dict[str, float] = {}
         self.images: dict[str, int] = {}
         self._sums_of_epoch: tuple[Tensor, ...] = ()  # of the latest training epoch, as this rank counted it
+        self._course: Course | None = None  # along a schedule that is as long as the run
+        self._resumed_from: dict[str, Any] | None = None  # parts of a checkpoint
         # Factories stay out of hparams: a pickled partial makes a checkpoint unloadable with weights_only=True.
         self._optimizer = optimizer
         self._scheduler = scheduler
@@ -122,8 +125,7 @@ class Classifier(LightningModule):
         optimizer = self._optimizer(self._parameter_groups())
         if self._scheduler is None:
             return optimizer
-        steps = missing_step_counts(self._scheduler, lambda: int(self.trainer.estimated_stepping_batches))
-        scheduler = self._scheduler(optimizer, **steps)
+        scheduler, counts_steps = self._schedule(optimizer, self._scheduler)
         if isinstance(scheduler, ReduceLROnPlateau):
             # Once an epoch, but counted in steps: that puts it before the epoch's checkpoint, so that a resumed run
             # has seen the same metrics. As an "epoch" schedule Lightning advances it after the checkpoint.
@@ -137,7 +139,7 @@ class Classifier(LightningModule):
                     "frequency": int(self.trainer.num_training_batches),
                 },
             }
-        interval = "step" if steps or "total_steps" in _arguments(self._scheduler)[0] else "epoch"
+        interval = "step" if counts_steps else "epoch"
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -146,23 +148,65 @@ class Classifier(LightningModule):
         loss, correct, count = (self.trainer.strategy.reduce(tensor.clone(), reduce_op="sum") for tensor in sums)
         checkpoint["epoch_sums"] = {"loss": float(loss), "correct": int(correct), "count": int(count)}
         checkpoint["optimizer"] = _name(self._optimizer)
+        checkpoint["schedule"] = None if self._course is None else self._course.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the sums of an unfinished epoch up again.
 
         Raises:
             CheckpointError: If the checkpoint was made with another optimizer.
+            ConfigError: If the schedule was built before the checkpoint was read, for a run of another length.
         """
         made_with, wanted = checkpoint.get("optimizer"), _name(self._optimizer)
         if made_with != wanted:
             raise CheckpointError(
                 f"the checkpoint's optimizer is {made_with}, the config's {wanted}: they can't be mixed"
             )
+        self._resumed_from = {key: checkpoint.get(key) for key in ("global_step", "loops", "schedule")}
+        saved = checkpoint.get("schedule")
+        if self._course is not None and saved is not None and self._course.state() != saved:  # FSDP builds it first
+            raise ConfigError("under trainer=fsdp a schedule keeps its length: resume with the length that the run had")
         sums = checkpoint.get("epoch_sums")
         if sums and self.trainer.is_global_zero:  # the others begin at 0: these are the sums over all ranks
             self.train_metrics.loss_sum.fill_(sums["loss"])
             self.train_metrics.correct.fill_(sums["correct"])
             self.train_metrics.count.fill_(sums["count"])
+
+    def _schedule(self, optimizer: Optimizer, factory: SchedulerFactory) -> tuple[LRScheduler, bool]:
+        """The schedule, and whether it advances with every step instead of every epoch.
+
+        Raises:
+            ConfigError: If it ends before the run does.
+        """
+        trainer = self.trainer
+        steps = missing_step_counts(factory, lambda: int(trainer.estimated_stepping_batches))
+        if not steps:
+            scheduler, takes_steps = factory(optimizer), "total_steps" in _arguments(factory)[0]
+            if isinstance(scheduler, OneCycleLR) and scheduler.total_steps < (
+                own := trainer.estimated_stepping_batches
+            ):
+                raise ConfigError(
+                    f"scheduler.total_steps={scheduler.total_steps}: the run has {own} steps, and this schedule none "
+                    "beyond its end; choose scheduler.total_steps=null"
+                )
+            return scheduler, takes_steps
+        (end,) = set(steps.values())
+        course, saved = Course.new(end), (self._resumed_from or {}).get("schedule")
+        if self._resumed_from is not None and saved is not None:
+            step = int(self._resumed_from["global_step"])
+            end = step + lightning_state.steps_left(trainer, self._resumed_from)
+            try:
+                course = Course(**saved).to(step, end)
+            except ValueError as error:
+                raise ConfigError(
+                    f"{_name(factory)}: {error}, so it can't be taken further: train longer in a new run, "
+                    "or at the last rate with scheduler=none"
+                ) from None
+        self._course = course
+        counts = dict.fromkeys(steps, course.length)
+        if not course.is_stretched:
+            return factory(optimizer, **counts), True
+        return StretchedLR(optimizer, lambda stand_in: factory(stand_in, **counts), course), True
 
     @property
     def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
