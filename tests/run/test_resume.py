@@ -1,5 +1,6 @@
 """A run that goes on: after a kill between two files, after an early stop, from any of its checkpoints."""
 
+import csv
 import shutil
 import signal
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from strobe.errors import ConfigError, PreemptedError
 from tests.conftest import Train, report
@@ -284,3 +286,33 @@ def test_what_a_checkpoint_holds_can_t_be_changed(train_tiny: Train, override: s
 def test_a_onecycle_of_its_own_length_must_last_as_long_as_the_run(train_tiny: Train) -> None:
     with pytest.raises(ConfigError, match=r"scheduler.total_steps=20: the run has 34 steps"):
         train_tiny("optimizer=sgd", "scheduler=onecycle", "scheduler.total_steps=20")
+
+
+def table(run: Path) -> list[dict[str, str]]:
+    with (run / "csv" / "metrics.csv").open(newline="") as file:
+        filled = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+    return sorted(filled, key=lambda row: (int(row["step"]), sorted(row)))
+
+
+@pytest.mark.parametrize("step", [17, 20, 34])
+def test_a_csv_logger_keeps_its_rows_once_each(train_tiny: Train, tmp_path: Path, step: int) -> None:
+    settings = (*SMALL, "logger=csv", "trainer.max_epochs=3", "trainer.val_check_interval=9")
+    whole, directory = train_tiny(*settings), tmp_path / "part"
+    with pytest.raises(PreemptedError):
+        train_tiny(*settings, *stopping(signal.SIGTERM, step=step), directory=directory)
+    train_tiny(*settings, f"resume={directory}", directory=directory)
+    assert table(directory) == table(whole)
+
+
+def test_a_killed_process_takes_no_row_of_a_logger_along(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (*SMALL, "logger=many", "trainer.max_epochs=2", "checkpoint.every_n_steps=10")
+    with monkeypatch.context() as patched:
+        copies = Copying(patched, tmp_path / "copies")
+        whole = train_tiny(*settings)
+    directory = tmp_path / "copies" / f"at {copies.steps.index(20) + 1}"  # as it is after a kill right then
+    shown = EventAccumulator(str(directory / "tensorboard")).Reload()
+    assert [event.step for event in shown.Scalars("train/loss_step")] == [4, 9, 14, 19]
+    train_tiny(*settings, f"resume={directory}", directory=directory)
+    assert table(directory) == table(whole)

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, Timer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
 from strobe.data.datamodule import ImageDataModule
@@ -202,6 +203,7 @@ class EpochRecorder(Checkpoint):
     def save_last(self, trainer: Trainer) -> None:
         """Write ``last.ckpt``; every rank has to call this."""
         began = time.perf_counter()
+        _flush(trainer)
         trainer.save_checkpoint(self.record.checkpoints / LAST)
         self.timing["checkpoint_s"] += time.perf_counter() - began
         self._saved_at_step, self._saved_at = trainer.global_step, time.monotonic()
@@ -340,6 +342,15 @@ def require_finite_weights(pl_module: LightningModule, trainer: Trainer) -> None
     for name, tensor in (*pl_module.named_parameters(), *pl_module.named_buffers()):
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise DivergedError(f"{name} became NaN or infinite in epoch {trainer.current_epoch}. {ADVICE}")
+
+
+def _flush(trainer: Trainer) -> None:
+    """Have loggers write what they hold back: a process that is killed would take it along."""
+    for logger in trainer.loggers if trainer.is_global_zero else ():
+        if isinstance(logger, CSVLogger):
+            logger.save()
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.flush()
 
 
 def learning_rate(trainer: Trainer) -> float:

@@ -26,6 +26,7 @@ from strobe.record.layout import Mode
 from strobe.record.run_record import RunRecord
 from strobe.run.effective import effective_settings
 from strobe.run.factories import refusals_named, scaled, try_out, with_fused_kernel
+from strobe.run.loggers import keep_rows
 from strobe.tasks.classifier import Classifier
 
 _REQUESTED = ("accelerator", "devices", "num_nodes", "strategy", "precision")
@@ -204,7 +205,10 @@ def _build_loggers(nodes: Mapping[str, Any] | None, directory: Path, purge_step:
         changes: dict[str, Any] = {"save_dir": str(directory)} if node.get("save_dir") is None else {}
         if purge_step is not None and str(node["_target_"]).endswith("TensorBoardLogger"):
             changes["purge_step"] = purge_step
-        loggers.append(make(**changes))
+        logger = make(**changes)
+        if purge_step is not None:
+            keep_rows(logger, purge_step)
+        loggers.append(logger)
     return loggers
 
 
