@@ -48,6 +48,7 @@ class OptunaSweeperConf:
     seed: Any = 1
     objectives: Any = None
     conditions: Any = None
+    timeout: Any = None
     params: Any = None
 
 
@@ -118,11 +119,12 @@ class OptunaSweeper(Sweeper):
 
     Args:
         n_trials: Of the whole study, restarts included.
-        sampler: ``tpe``, ``random``, ``grid`` or ``nsgaii``.
+        sampler: ``tpe``, ``random``, ``grid``, ``nsgaii``, ``cmaes`` or ``qmc``.
         pruner: ``median``, ``hyperband`` or ``none``.
         seed: Of the sampler.
         objectives: Two or more names of metrics, ``parameters`` or ``total_s``; None is the run's own objective.
         conditions: ``<parameter> if <other>=<value>``: when it is part of a trial.
+        timeout: Seconds after which no further trial begins; None for no limit.
         params: Space, as in the command's overrides, which come on top.
     """
 
@@ -134,6 +136,7 @@ class OptunaSweeper(Sweeper):
         seed: Any,
         objectives: Any,
         conditions: Any,
+        timeout: Any,
         params: Any,
     ) -> None:
         self.how = {
@@ -143,6 +146,7 @@ class OptunaSweeper(Sweeper):
             "seed": seed,
             "objectives": list(objectives or []),
             "conditions": [str(condition) for condition in conditions or []],
+            "timeout": timeout,
         }
         self.params = dict(params or {})
 

@@ -17,9 +17,9 @@ from strobe.config.compose import plain
 from strobe.errors import ConfigError
 from strobe.machine.rank import process_rank
 from strobe.record.files import write_atomically
+from strobe.record.identity import config_hash
 from strobe.record.report import read_epochs, read_report
 from strobe.record.run_record import RunRecord
-from strobe.record.settings import config_hash
 from tests.conftest import ROOT, Compose, Train, report
 from tests.run.test_train import rows
 
@@ -194,18 +194,6 @@ def test_a_directory_that_cannot_be_written_is_named(compose_config: Compose, tm
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="can't write to the run directory"):
         RunRecord.start(tmp_path / "file" / "run", plain(compose_config()), "", [])
-
-
-@pytest.mark.parametrize("override", ["name=x", "tags=[a]", "data.root=/elsewhere", "data.download=false", "resume=x"])
-def test_a_label_or_a_place_makes_no_other_experiment(compose_config: Compose, override: str) -> None:
-    assert config_hash(plain(compose_config())) == config_hash(plain(compose_config(override)))
-
-
-@pytest.mark.parametrize(
-    "override", ["optimizer.lr=2e-3", "seed=2", "model.hidden=64", "data.batch_size=32", "trainer.precision=64"]
-)
-def test_another_setting_makes_another_experiment(compose_config: Compose, override: str) -> None:
-    assert config_hash(plain(compose_config())) != config_hash(plain(compose_config(override)))
 
 
 def test_the_order_of_overrides_makes_no_other_experiment(compose_config: Compose) -> None:

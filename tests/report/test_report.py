@@ -644,3 +644,33 @@ def test_the_direction_is_the_one_recorded(tmp_path: Path) -> None:
     for value in (0.2, 0.3):
         write_run(tmp_path / f"run{value}", value, f"lr={value}", metric="val/perplexity", objective_mode="min")
     assert [setting.shown for setting in group(collect([tmp_path]))] == [["0.2"], ["0.3"]]
+
+
+def test_the_same_experiment_run_twice_with_one_result_counts_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value, config_hash in (("a", 0.5, "x"), ("b", 0.5, "x"), ("c", 0.7, "x"), ("d", 0.5, "y")):
+        write_run(tmp_path / name, value, "seed=1", config_hash=config_hash)
+    runs = collect([tmp_path])
+    assert [run.directory.name for run in runs] == ["a", "c", "d"]
+    assert f"Counted once: {tmp_path / 'b'} is the same experiment as {tmp_path / 'a'}" in caplog.text
+    assert f"{tmp_path / 'c'} and {tmp_path / 'a'} have the same settings and other results" in caplog.text
+
+
+def test_folds_repeat_a_setting_where_the_sweep_says_so(tmp_path: Path) -> None:
+    for lr in ("0.1", "0.2"):
+        for fold in range(3):
+            for seed in (1, 2):
+                write_run(
+                    tmp_path / f"{lr} {fold} {seed}",
+                    float(lr) + fold / 100 + seed / 1000,
+                    *(f"optimizer.lr={lr}", f"data.fold={fold}", f"seed={seed}"),
+                    repetitions=["seed", "data.fold"],
+                )
+    runs = collect([tmp_path])
+    groups = group(runs)
+    assert [(each.label, len(each.runs)) for each in groups] == [("optimizer.lr=0.2", 6), ("optimizer.lr=0.1", 6)]
+    assert "differ by 0.1 with every repetition" in comparison(*groups)
+    write_report([tmp_path], tmp_path)
+    assert "12 runs, 6 repetitions" in (tmp_path / "report.html").read_text()
+    assert {run.repetition for run in runs} == {(seed, str(fold)) for fold in range(3) for seed in ("1", "2")}

@@ -14,7 +14,7 @@ from strobe.config.compose import CONF, plain
 from strobe.errors import ConfigError
 from strobe.machine import devices
 from strobe.machine.devices import visible_gpus
-from strobe.record.settings import config_hash
+from strobe.record.identity import config_hash
 from strobe.sweeps.display import Display, best_job
 from strobe.sweeps.jobs import (
     Job,

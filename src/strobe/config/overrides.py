@@ -25,6 +25,43 @@ _SHORT = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp",
 _FLAGS_WITH_VALUE = {*_SHORT, *_SHORT.values()}
 
 
+_USUAL_WORDS = {
+    **dict.fromkeys(("epochs", "epoch", "num_epochs", "n_epochs", "max_epoch", "nb_epochs"), "trainer.max_epochs"),
+    **dict.fromkeys(("steps", "num_steps", "iterations", "iters", "max_iter"), "trainer.max_steps"),
+    **dict.fromkeys(("time", "time_limit"), "trainer.max_time"),
+    **dict.fromkeys(("lr", "learning_rate", "learningrate", "eta"), "optimizer.lr"),
+    **dict.fromkeys(("wd", "weight_decay", "decay"), "optimizer.weight_decay"),
+    **dict.fromkeys(("bs", "batch", "batchsize", "batch_size", "train_batch_size"), "data.batch_size"),
+    **dict.fromkeys(("workers", "num_workers", "n_workers"), "data.num_workers"),
+    **dict.fromkeys(("data_dir", "data_path", "data_root", "datadir"), "data.root"),
+    **dict.fromkeys(("augmentation", "augment", "aug"), "data.augment"),
+    **dict.fromkeys(("val_split", "valid_size", "validation_size"), "data.val_size"),
+    **dict.fromkeys(("hidden_size", "hidden_dim", "hidden_units", "n_hidden"), "model.hidden"),
+    **dict.fromkeys(("dropout", "drop", "p_dropout", "dropout_rate"), "model.dropout"),
+    **dict.fromkeys(("precision", "fp16", "amp", "bf16", "mixed_precision", "use_amp"), "trainer.precision"),
+    **dict.fromkeys(("device", "accelerator", "backend"), "trainer.accelerator"),
+    **dict.fromkeys(("gpus", "gpu", "num_gpus", "n_gpus", "devices", "num_devices", "tpu_cores"), "trainer.devices"),
+    **dict.fromkeys(("nodes", "num_nodes"), "trainer.num_nodes"),
+    **dict.fromkeys(("clip", "grad_clip", "clip_grad", "gradient_clip", "max_grad_norm"), "trainer.gradient_clip_val"),
+    **dict.fromkeys(("accumulate", "accum", "grad_accum", "accumulation_steps"), "trainer.accumulate_grad_batches"),
+    **dict.fromkeys(("random_seed", "random_state", "manual_seed"), "seed"),
+    **dict.fromkeys(("ckpt", "ckpt_path", "checkpoint_path", "resume_from", "from_checkpoint"), "resume"),
+    **dict.fromkeys(("output_dir", "log_dir", "save_dir", "out"), "hydra.run.dir"),
+    **dict.fromkeys(("trials", "n_trials", "num_trials"), "hydra.sweeper.n_trials"),
+    **dict.fromkeys(("opt", "optim"), "optimizer"),
+    **dict.fromkeys(("net", "network", "arch", "architecture"), "model"),
+    **dict.fromkeys(("dataset", "datamodule"), "data"),
+    **dict.fromkeys(("sched", "lr_scheduler", "schedule"), "scheduler"),
+    **dict.fromkeys(("criterion", "loss_fn", "loss_function"), "loss"),
+    **dict.fromkeys(("metric", "monitor_metric"), "monitor.metric"),
+    **dict.fromkeys(("exp", "experiments"), "experiment"),
+}
+"""What people type who come from elsewhere -> what it is called here."""
+
+_VALUES = {"device": {"cuda": "gpu"}, **{word: {"true": "16-mixed"} for word in ("fp16", "amp", "use_amp")}}
+"""For some of those words, what their values are called here."""
+
+
 def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]:
     """Every mistake among the overrides, one line each; the original error where none is found.
 
@@ -78,10 +115,18 @@ def idle_additions(hydra: DictConfig) -> list[str]:
         if not text.startswith("+") or top in read or any(f"${{{top}" in other for other in overrides):
             continue
         known = [name for name in TOP_LEVEL if name != "hydra"]
-        guess = nearest(top, known)
-        hint = f"did you mean {key.replace(top, guess, 1)}?" if guess else f"there are: {', '.join(known)}"
+        guess = _usual(key) or ((like := nearest(top, known)) and key.replace(top, like, 1))
+        hint = f"did you mean {guess}?" if guess else f"there are: {', '.join(known)}"
         wrong.append(f"{text}: nothing reads this key; {hint}")
     return wrong
+
+
+def _usual(key: str) -> str | None:
+    """What a key is called here that a person knows from elsewhere."""
+    parent, _, last = key.rpartition(".")
+    usual = _USUAL_WORDS.get(last.lower())
+    elsewhere = parent in ("", "trainer", "training", "train", "cfg", "config", "hparams", "args")
+    return usual if usual is not None and (elsewhere or usual.startswith(f"{parent}.")) else None
 
 
 def dotted_keys(config: Mapping[Any, Any] | DictConfig, prefix: str = "") -> list[str]:
@@ -196,6 +241,10 @@ def _unknown(key: str, override: Override, known: Sequence[str], groups: Mapping
     value = (override.input_line or "").partition("=")[2]
     public = [name for name in known if not name.startswith("hydra.") or key.startswith("hydra")]
     parent, _, last = key.rpartition(".")
+    if (usual := _usual(key)) is not None:
+        if usual in known or usual in groups:
+            return f"{key}: no such key; did you mean {usual}={_VALUES.get(last, {}).get(value, value)}?"
+        return f"{key}: no such key; here it is {usual}, which the options that were chosen don't have"
     siblings = [name for name in public if name.rpartition(".")[0] == parent] if parent in known else []
     close = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in siblings], n=1, cutoff=0.7)
     guess = (f"{parent}.{close[0]}" if close else None) if siblings and parent else nearest(key, [*public, *groups])

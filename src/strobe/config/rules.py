@@ -12,21 +12,9 @@ MONITORED = [name for name in METRICS if not name.startswith("test/")]
 
 
 TOP_LEVEL = (
-    *("seed", "name", "tags", "monitor", "checkpoint", "objective", "test", "validate", "compile"),
-    *(
-        "matmul_precision",
-        "scale_lr",
-        "decay_norm_and_bias",
-        "resume",
-        "sweep",
-        "data",
-        "model",
-        "optimizer",
-        "scheduler",
-        "loss",
-        "trainer",
-    ),
-    *("callbacks", "logger", "hydra"),
+    *("seed", "name", "tags", "note", "monitor", "checkpoint", "objective", "test", "validate", "compile"),
+    *("matmul_precision", "scale_lr", "decay_norm_and_bias", "resume", "identity", "sweep", "data", "model"),
+    *("optimizer", "scheduler", "loss", "trainer", "callbacks", "logger", "hydra"),
 )
 """Every key that a config has at its top."""
 
@@ -120,6 +108,12 @@ _BATCH_LIMIT = Rule(
     "1.0",
 )
 
+_NAMES = Rule(
+    lambda value: isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(n, str) for n in value),
+    "a list of settings",
+    "[data.fold]",
+)
+
 _SIZE = Rule(
     lambda value: all(
         type(size) is not int or size >= 1
@@ -136,6 +130,10 @@ _SIZES = (
 RULES: dict[str, Rule] = {
     "seed": whole(min=0, max=2**32 - 1, example=1),
     "name": text(or_=[None]),
+    "note": text(or_=[None]),
+    "identity.ignore": _NAMES,
+    "identity.also_ignore": _NAMES,
+    "sweep.repetitions": _NAMES,
     "monitor.metric": choice("val/acc", *(name for name in MONITORED if name != "val/acc")),
     "monitor.mode": choice("max", "min"),
     "checkpoint.keep": whole(min=1, or_=[-1], example=3),

@@ -50,6 +50,7 @@ class Report(TypedDict, total=False):
     tags: list[str]
     seed: int
     config_hash: str
+    repetitions: list[str]
     overrides: list[str]
     metrics: dict[str, float]
     objective: float | None

@@ -14,9 +14,9 @@ from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
 from strobe.record.environment import environment, installed_packages, uncommitted_changes
 from strobe.record.files import write_atomically
+from strobe.record.identity import config_hash
 from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES, REPORT, SCHEMA, Status
 from strobe.record.report import Report, described, read_epochs, read_report, write_report
-from strobe.record.settings import config_hash
 
 
 class RunRecord:
@@ -162,6 +162,7 @@ def _new_report(config: Mapping[str, Any], overrides: Iterable[str]) -> Report:
         "tags": list(config.get("tags") or []),
         "seed": int(config["seed"]),
         "config_hash": config_hash(config),
+        "repetitions": list((config.get("sweep") or {}).get("repetitions") or ["seed"]),
         "overrides": list(overrides),
         "metrics": {},
         "objective": None,

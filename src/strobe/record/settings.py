@@ -1,14 +1,9 @@
-"""A resolved config as data: its leaves, and the hash that tells one experiment from another."""
+"""A resolved config as data."""
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-# What may differ between two runs of the same experiment.
-_NOT_HASHED = {"name", "tags", "resume", "validate", "sweep", "data.root", "data.download"}
 
 
 def leaves(node: Any, path: str = "", *, into_lists: bool = False) -> Iterator[tuple[str, Any]]:
@@ -27,17 +22,6 @@ def leaves(node: Any, path: str = "", *, into_lists: bool = False) -> Iterator[t
             yield from leaves(value, f"{path}[{index}]", into_lists=True)
     else:
         yield path, node
-
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits that are equal for two configs which ask for the same experiment."""
-    kept: dict[str, Any] = {key: value for key, value in config.items() if key not in _NOT_HASHED}
-    for dotted in _NOT_HASHED:
-        group, _, key = dotted.partition(".")
-        if key and isinstance(kept.get(group), dict):
-            kept[group] = {name: value for name, value in kept[group].items() if name != key}
-    text = json.dumps(strict(kept), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def strict(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Finds runs below directories, and what differs between them."""
 
+import json
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +17,7 @@ from strobe.record.settings import leaves
 
 log = logging.getLogger(__name__)
 
-SEED = "seed"
-_BOOKKEEPING = ("name", "tags", "sweep", "data.root", "data.download")
+_BOOKKEEPING = ("name", "tags", "note", "identity", "sweep", "data.root", "data.download")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -28,12 +28,14 @@ class Run:
     Attributes:
         directory: The run directory.
         report: Its report.
-        settings: The overrides in which the compared runs differ, as text; the seed among them.
+        settings: The overrides in which the compared runs differ, as text; what repeats a setting among them.
+        repeats: Names of those that repeat a setting: the seed, or what ``sweep.repetitions`` says.
     """
 
     directory: Path
     report: Report
     settings: dict[str, str]
+    repeats: tuple[str, ...] = ("seed",)
 
     @property
     def status(self) -> Status:
@@ -59,8 +61,14 @@ class Run:
 
     @property
     def setting(self) -> tuple[tuple[str, str], ...]:
-        """The settings without the seed: runs that share them are repetitions."""
-        return tuple((key, value) for key, value in self.settings.items() if key != SEED)
+        """The settings without what repeats them: runs that share these are repetitions."""
+        return tuple((key, value) for key, value in self.settings.items() if key not in self.repeats)
+
+    @property
+    def repetition(self) -> tuple[str, ...] | None:
+        """Which of the repetitions it is; None where nothing was varied to repeat the setting."""
+        found = tuple(self.settings[key] for key in self.repeats if key in self.settings)
+        return found or None
 
 
 def collect(directories: Iterable[Path]) -> list[Run]:
@@ -85,8 +93,14 @@ def collect(directories: Iterable[Path]) -> list[Run]:
                 log.warning("Passed over: %s", error)
     if not reports:
         raise ConfigError(f"no runs below {', '.join(map(str, directories))}: none of them holds a {REPORT}")
+    reports = _once_each(reports)
     varying = _varying(reports)
-    return [Run(path, report, varying[path]) for path, report in reports.items()]
+    return [Run(path, report, varying[path], _repeats(report)) for path, report in reports.items()]
+
+
+def repetitions_in_words(runs: Sequence[Run]) -> str:
+    """What repeats the settings of these runs, in the plural."""
+    return "seeds" if all(run.repeats == ("seed",) for run in runs) else "repetitions"
 
 
 def metrics_of(runs: Iterable[Run]) -> list[str]:
@@ -106,6 +120,34 @@ def flat_config(directory: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError):
         return {}
     return dict(leaves(loaded)) if isinstance(loaded, dict) else {}
+
+
+def _once_each(reports: Mapping[Path, Report]) -> dict[Path, Report]:
+    """Of completed runs of one experiment with one result, the first: it was not repeated, but run again."""
+    kept: dict[Path, Report] = {}
+    seen: dict[tuple[object, ...], Path] = {}
+    alike: dict[str, Path] = {}
+    for path, report in reports.items():
+        name = report.get("config_hash")
+        if report["status"] == "completed" and name:
+            result = (name, json.dumps(report.get("metrics"), sort_keys=True), report.get("objective"))
+            if result in seen:
+                log.warning("Counted once: %s is the same experiment as %s, with the same result", path, seen[result])
+                continue
+            if name in alike:
+                log.warning(
+                    "%s and %s have the same settings and other results: code, data or machine differ",
+                    path,
+                    alike[name],
+                )
+            seen[result] = alike[name] = path
+        kept[path] = report
+    return kept
+
+
+def _repeats(report: Report) -> tuple[str, ...]:
+    given = report.get("repetitions")
+    return tuple(map(str, given)) if isinstance(given, list) and given else ("seed",)
 
 
 def _varying(reports: Mapping[Path, Report]) -> dict[Path, dict[str, str]]:

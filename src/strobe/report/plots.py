@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from strobe.record.report import read_epochs
-from strobe.report.collect import SEED, Run, metrics_of, mode_of
+from strobe.report.collect import Run, metrics_of, mode_of
 from strobe.report.stats import Group
 
 _SIZE = (7.0, 4.2)  # inches
@@ -37,7 +37,9 @@ def _of_metric(done: Sequence[Run], groups: Sequence[Group], metric: str, by: st
     drawn: dict[str, Figure | None] = {
         f"Learning curves of the best {min(_CURVES, len(groups))}{by}": _curves(groups, metric)
     }
-    keys = [key for key in done[0].settings if key != SEED and len({run.settings[key] for run in done}) > 1]
+    keys = [
+        key for key in done[0].settings if key not in done[0].repeats and len({run.settings[key] for run in done}) > 1
+    ]
     for key in keys:
         drawn[f"{metric} against {key}"] = _against(done, key, metric)
     if len(keys) == 2:
@@ -48,7 +50,7 @@ def _of_metric(done: Sequence[Run], groups: Sequence[Group], metric: str, by: st
 
 
 def _curves(groups: Sequence[Group], metric: str) -> Figure | None:
-    """The monitored metric by epoch: the mean of the seeds as a line, their range as a band."""
+    """The monitored metric by epoch: the mean of the repetitions as a line, their range as a band."""
     figure, axes = plt.subplots(figsize=_SIZE)
     shown = metric if metric.startswith(("train/", "val/")) else "val/acc"
     lines = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mpmath import betainc
 
-from strobe.report.collect import SEED, Run, metrics_of
+from strobe.report.collect import Run, metrics_of, repetitions_in_words
 
 
 @dataclass(frozen=True)
@@ -91,16 +91,17 @@ def comparison(first: Group, second: Group) -> str:
     """Whether the two can be told apart, in a sentence that names the test."""
     if len(first.values) < 2 or len(second.values) < 2:
         return "The two best settings can't be compared: that takes at least two seeds each (seed=1,2,3)."
+    words = repetitions_in_words([*first.runs, *second.runs])
     paired = _paired(first, second)
     if paired is not None:
         differences = [a - b for a, b in paired]
         if _alike(differences):
-            return f"The two best settings differ by {abs(differences[0]):.4g} with every seed."
+            return f"The two best settings differ by {abs(differences[0]):.4g} with every {words[:-1]}."
         p_value = paired_t_test(differences)
-        test = f"paired t-test over {len(paired)} seeds"
+        test = f"paired t-test over {len(paired)} {words}"
     else:
         if _alike(first.values) and _alike(second.values):
-            return "The two best settings don't vary between seeds: no test applies."
+            return f"The two best settings don't vary between {words}: no test applies."
         p_value = welch_t_test(first.values, second.values)
         test = f"Welch's t-test, n = {len(first.values)} and {len(second.values)}"
     verdict = "can be told apart" if p_value < 0.05 else "can't be told apart"
@@ -114,16 +115,17 @@ def _alike(values: Sequence[float]) -> bool:
 
 
 def _paired(first: Group, second: Group) -> list[tuple[float, float]] | None:
-    """The objectives by seed, where both settings ran with the same seeds, once each."""
-    by_seed = []
+    """The objectives by repetition, where both settings were repeated alike, once each."""
+    by_repetition = []
     for group in (first, second):
-        seeds = {run.settings.get(SEED): run.objective for run in group.runs}
-        if None in seeds or len(seeds) != len(group.runs):
+        objectives = {run.repetition: run.objective for run in group.runs}
+        if None in objectives or len(objectives) != len(group.runs):
             return None
-        by_seed.append(seeds)
-    if by_seed[0].keys() != by_seed[1].keys():
+        by_repetition.append(objectives)
+    if by_repetition[0].keys() != by_repetition[1].keys():
         return None
-    return [(a, b) for seed, a in by_seed[0].items() if a is not None and (b := by_seed[1][seed]) is not None]
+    pairs = [(a, by_repetition[1][repetition]) for repetition, a in by_repetition[0].items()]
+    return [(a, b) for a, b in pairs if a is not None and b is not None]
 
 
 def paired_t_test(differences: Sequence[float]) -> float:

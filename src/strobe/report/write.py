@@ -12,7 +12,7 @@ from strobe.machine.table import aligned
 from strobe.record.files import write_atomically
 from strobe.record.layout import METRICS, SUCCEEDED
 from strobe.record.report import failure_line
-from strobe.report.collect import SEED, Run, collect, metrics_of
+from strobe.report.collect import Run, collect, metrics_of, repetitions_in_words
 from strobe.report.importance import importance_pictures
 from strobe.report.plots import pictures
 from strobe.report.stats import Group, comparison, group, rounded
@@ -199,9 +199,9 @@ def _html_table(header: Sequence[str], body: Sequence[Sequence[str]], *, text_co
 
 def _counts(runs: Sequence[Run]) -> str:
     statuses = Counter(run.status for run in runs)
-    seeds = {run.settings.get(SEED) for run in runs} - {None}
-    with_seeds = f", {len(seeds)} seeds" if len(seeds) > 1 else ""
-    return f"{len(runs)} runs{with_seeds}: " + ", ".join(
+    repetitions = {run.repetition for run in runs} - {None}
+    repeated = f", {len(repetitions)} {repetitions_in_words(runs)}" if len(repetitions) > 1 else ""
+    return f"{len(runs)} runs{repeated}: " + ", ".join(
         f"{number} {status}" for status, number in statuses.most_common()
     )
 

@@ -101,6 +101,8 @@ def _changed(old: DictConfig, new: DictConfig) -> list[str]:
         if key.startswith(tuple(f"{fixed}." for fixed in _FIXED)) or key in _FIXED
         if before.get(key) != after.get(key)
     ]
+    classes = [key.removesuffix("_target_") for key in keys if key.endswith("_target_")]
+    keys = [key for key in keys if key.endswith("_target_") or not key.startswith(tuple(classes))]
     return [
         f"{key}={plainly(after.get(key))}: a resumed run goes on with what it began with, {plainly(before.get(key))}; "
         "leave it out, or start a new run"

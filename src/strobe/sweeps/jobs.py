@@ -17,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from strobe.config.compose import plain
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
+from strobe.record.identity import config_hash
 from strobe.record.layout import CHECKPOINTS, FAILED, REPORT, SUCCEEDED, Status
 from strobe.record.report import Report, failure_line, read_report
-from strobe.record.settings import config_hash
 
 Rerun = Literal["failed", "all"]
 

@@ -2,28 +2,35 @@
 
 import logging
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
+from strobe.config.compose import plain
 from strobe.config.rules import choice, whole
+from strobe.config.rules import number as a_number
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
+from strobe.record.identity import identity
 from strobe.record.layout import METRICS, STOPPED
 from strobe.record.report import read_report
 from strobe.record.study import NAME, PrunerName, make_pruner, study_storage
 from strobe.sweeps.display import Display
 from strobe.sweeps.drive import Settings, StopSweepError, drive
 from strobe.sweeps.jobs import Job, Planner, adopt, job_name
+from strobe.sweeps.quasirandom import HaltonSampler
 from strobe.sweeps.space import Space
 
 log = logging.getLogger(__name__)
 
-SamplerName = Literal["tpe", "random", "grid", "nsgaii"]
+SamplerName = Literal["tpe", "random", "grid", "nsgaii", "cmaes", "qmc"]
+_OTHER = {"objective": "another objective", "space": "another space", "settings": "other settings"}
 _OVERRIDES = "overrides"  # user attribute of a trial: the command line of its job
 
 
@@ -38,6 +45,7 @@ class SearchSettings:
         seed: Of the sampler.
         objectives: Names of metrics, or ``parameters`` or ``total_s``; empty is the run's objective.
         conditions: See `strobe.sweeps.space.Space`.
+        timeout: Seconds after which this process begins no further trial; None for no limit.
 
     Raises:
         ConfigError: If a value is not among those allowed.
@@ -49,6 +57,7 @@ class SearchSettings:
     seed: int
     objectives: Sequence[str]
     conditions: Sequence[str]
+    timeout: float | None = None
 
     def __post_init__(self) -> None:
         rules = {
@@ -56,14 +65,15 @@ class SearchSettings:
             "sampler": choice(*get_args(SamplerName)),
             "pruner": choice(*get_args(PrunerName)),
             "seed": whole(min=0, example=1),
+            "timeout": a_number(above=0, or_=[None], example=3600),
         }
         wrong = [
             f"hydra.sweeper.{name}={getattr(self, name)}: must be {rule.allowed}, for example {rule.example}"
             for name, rule in rules.items()
             if not rule.holds(getattr(self, name))
         ]
-        if len(self.objectives) > 1 and self.sampler == "grid":
-            wrong.append(f"hydra.sweeper.sampler={self.sampler} has one objective; choose nsgaii, tpe or random")
+        if len(self.objectives) > 1 and self.sampler in ("grid", "cmaes"):
+            wrong.append(f"hydra.sweeper.sampler={self.sampler} has one objective; choose nsgaii, tpe, random or qmc")
         require(wrong)
 
 
@@ -91,8 +101,9 @@ def run_search(
     space = Space(planner.parser.parse_overrides(list(arguments)), search.conditions)
     if not space.distributions:
         raise ConfigError("nothing to search: give a space, as in optimizer.lr=tag(log,interval(1e-4,1e-1))")
+    about = _about(search, space, planner, settings)
     settings.directory.mkdir(parents=True, exist_ok=True)
-    study = _open_or_create(search, space, settings)
+    study = _open_or_create(search, about, settings)
     supply = _Supply(study, space, search, planner, settings)
     with Display(search.n_trials, mode=settings.mode, slots=len(settings.slots)) as display:
         finished = sum(trial.state.is_finished() for trial in study.trials)
@@ -124,6 +135,7 @@ class _Supply:
         self.jobs: list[Job] = []
         self._locks: dict[int, FileLock] = {}
         self._given_up = False
+        self._began = time.monotonic()
 
     def next_job(self) -> Job | None:
         """A trial that a process which is gone has left behind, else a new one, else None."""
@@ -132,7 +144,7 @@ class _Supply:
             for trial in trials:
                 if trial.state == TrialState.RUNNING and (job := self._adopt(trial)) is not None:
                     return job
-            if self._given_up or len(trials) >= self.search.n_trials:
+            if self._given_up or len(trials) >= self.search.n_trials or self._time_is_up():
                 return None
             self.study.sampler = _sampler(self.search, self.space, len(trials))
             asked = self.study.ask()
@@ -140,6 +152,15 @@ class _Supply:
             self._lock(asked.number)
             asked.set_user_attr(_OVERRIDES, overrides)
         return self._job(asked.number, overrides)
+
+    def _time_is_up(self) -> bool:
+        timeout = self.search.timeout
+        if timeout is None or time.monotonic() - self._began < timeout:
+            return False
+        self._given_up = True
+        if self.display is not None:
+            self.display.say(f"No further trial begins: hydra.sweeper.timeout={timeout:g} seconds are over")
+        return True
 
     def tell(self, job: Job) -> None:
         """Tell the study how a job ended; one that was interrupted stays open, to be resumed."""
@@ -233,25 +254,61 @@ def _prunes(search: SearchSettings, settings: Settings) -> bool:
     return search.pruner != "none" and len(metrics) == 1 and metrics[0] == settings.objective and metrics[0] in known
 
 
-def _open_or_create(search: SearchSettings, space: Space, settings: Settings) -> optuna.Study:
+def _about(search: SearchSettings, space: Space, planner: Planner, settings: Settings) -> dict[str, dict[str, Any]]:
+    """What a study is about: its trials can't be compared with those of another objective, setting or space."""
     modes = [METRICS.get(name, "min") for name in search.objectives] or [settings.mode]  # parameters, seconds: the less
+    names = list(search.objectives) or [settings.objective]
+    fixed = identity(plain(planner.compose(space.fixed)))
+    return {
+        "objective": dict(zip(names, modes, strict=True)),
+        "space": {key: str(distribution) for key, distribution in space.distributions.items()},
+        # Of a group that is searched, each trial has its own settings.
+        "settings": {key: value for key, value in fixed.items() if key != "objective" and not _is_searched(key, space)},
+    }
+
+
+def _is_searched(key: str, space: Space) -> bool:
+    return any(key == name or key.startswith(f"{name.replace('/', '.')}.") for name in space.distributions)
+
+
+def _open_or_create(search: SearchSettings, about: dict[str, dict[str, Any]], settings: Settings) -> optuna.Study:
+    storage = study_storage(settings.directory)
+    if NAME in {summary.study_name for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)}:
+        _require_same(optuna.load_study(study_name=NAME, storage=storage).user_attrs, about, settings.directory)
+    modes = about["objective"].values()
     directions: list[Literal["minimize", "maximize"]] = ["maximize" if mode == "max" else "minimize" for mode in modes]
     study = optuna.create_study(
         study_name=NAME,
-        storage=study_storage(settings.directory),
+        storage=storage,
         pruner=make_pruner(search.pruner),
         directions=directions,
         load_if_exists=True,
     )
-    previous = study.user_attrs.get("space")
-    described = {key: str(distribution) for key, distribution in space.distributions.items()}
-    if previous is not None and previous != described:
-        raise ConfigError(
-            f"{settings.directory} holds a search of another space ({', '.join(previous)}); choose another sweep.name"
-        )
-    study.set_user_attr("space", described)
+    for name, value in about.items():
+        study.set_user_attr(name, value)
     study.set_user_attr("pruner", search.pruner)
     return study
+
+
+def _require_same(previous: Mapping[str, Any], about: dict[str, dict[str, Any]], directory: Path) -> None:
+    """Refuse to go on with a study that is about something else.
+
+    Raises:
+        ConfigError: If it is.
+    """
+    differing = []
+    for name, now in about.items():
+        before = previous.get(name)
+        if not isinstance(before, dict) or before == now:
+            continue
+        keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        told = ", ".join(f"{key}: {before.get(key)} there, {now.get(key)} here" for key in keys)
+        differing.append(f"{_OTHER[name]} ({told})")
+    if differing:
+        raise ConfigError(
+            f"{directory} holds a search with {' and '.join(differing)}: its trials can't be compared "
+            "with these. Choose another sweep.name, or the settings it had"
+        )
 
 
 def _sampler(search: SearchSettings, space: Space, number: int) -> optuna.samplers.BaseSampler:
@@ -264,6 +321,11 @@ def _sampler(search: SearchSettings, space: Space, number: int) -> optuna.sample
             return optuna.samplers.GridSampler(space.grid(), seed=search.seed)
         case "nsgaii":
             return optuna.samplers.NSGAIISampler(seed=seed)
+        case "cmaes":
+            # What it can't handle, choices and conditions, is drawn at random.
+            return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        case "qmc":
+            return HaltonSampler(space.distributions, seed=search.seed)
         case _:
             # Trials run side by side: those under way count as mediocre, so that not all try the same place.
             return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
