@@ -83,6 +83,7 @@ class EpochRecorder(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to measure; a run resumed within an epoch has no `on_train_epoch_start`."""
         if self._resumes_from is not None:
+            lightning_state.leave_closed_epoch(trainer)
             self.begin()
             self.kept.entries = trainer.strategy.broadcast(self.kept.entries)
         if trainer.global_rank > 0 and self._random_state is None:

@@ -36,7 +36,7 @@ class TensorBoardPages(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Trace the net once, without touching its state or the random stream.
 
-        Here it is still whole, on the CPU and in single precision, whatever the strategy and the precision.
+        Here it is still whole and on the CPU, whatever the strategy.
         """
         for logger in trainer.loggers:
             if stage == "fit" and isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
@@ -71,7 +71,7 @@ def _write_graph(logger: TensorBoardLogger, pl_module: LightningModule, in_shape
     net = pl_module.net
     assert isinstance(net, nn.Module), "of a Classifier"
     was_training = net.training
-    images = torch.zeros(1, *in_shape)
+    images = torch.zeros(1, *in_shape, dtype=next((parameter.dtype for parameter in net.parameters()), None))
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(), torch.no_grad():
             warnings.simplefilter("ignore")  # the tracer's, and its deprecation: TensorBoard knows no other graph

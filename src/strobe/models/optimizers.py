@@ -94,3 +94,28 @@ def _split(
             side = sides[0] if belongs(parameter) else sides[1]
             side.setdefault(tuple(options.items()), {**options, "params": []})["params"].append(parameter)
     return list(sides[0].values()), list(sides[1].values())
+
+
+def keep_state_dtypes(optimizer: Optimizer) -> Optimizer:
+    """Have an optimizer load each tensor of its state as it was saved.
+
+    torch casts all but ``step`` to its parameter's type: NAdam's ``mu_product`` is single precision whatever the
+    parameters are, and a run resumed in double or half precision would go on with another number.
+    """
+    saved: list[Any] = []
+
+    def remember(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+        saved[:] = [state_dict["state"]]
+
+    def restore(optimizer: Optimizer) -> None:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for index, parameter in enumerate(parameters):
+            for name, value in saved[0].get(index, {}).items():
+                loaded = optimizer.state[parameter].get(name)
+                if isinstance(value, Tensor) and isinstance(loaded, Tensor) and loaded.dtype != value.dtype:
+                    optimizer.state[parameter][name] = value.to(loaded.device, copy=True)
+        saved.clear()
+
+    optimizer.register_load_state_dict_pre_hook(remember)
+    optimizer.register_load_state_dict_post_hook(restore)
+    return optimizer

@@ -52,9 +52,9 @@ def steps_left(trainer: Trainer, checkpoint: Mapping[str, Any]) -> int:
     ``global_step`` lets expect.
     """
     step, share = int(checkpoint["global_step"]), trainer.accumulate_grad_batches
-    per_epoch = math.ceil(trainer.num_training_batches / share)
     left = trainer.max_steps - step if trainer.max_steps != -1 else math.inf
     if trainer.max_epochs is not None and trainer.max_epochs != -1:
+        per_epoch = math.ceil(trainer.num_training_batches / share)
         epochs = trainer.max_epochs - saved_epochs(checkpoint)
         left = min(left, epochs * per_epoch - int(_saved_batches(checkpoint)["current"]["processed"]) // share)
     return max(0, int(left))
@@ -93,6 +93,15 @@ def close_epoch(checkpoint: Mapping[str, Any]) -> None:
         counts["completed"] = counts["processed"]
     _saved_batches(checkpoint)["is_last_batch"] = False
     set_saved_batches(checkpoint, 0)
+
+
+def leave_closed_epoch(trainer: Trainer) -> None:
+    """Have a run that was resumed at the end of an epoch begin the next without a look at the last one's end.
+
+    With ``max_steps``, Lightning would first go through the end of a batch, and step a ReduceLROnPlateau once more.
+    """
+    if not within_epoch(trainer):
+        trainer.fit_loop.epoch_loop.restarting = False
 
 
 def _epochs(trainer: Trainer) -> Any:

@@ -10,6 +10,7 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.precision import DoublePrecision
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -151,7 +152,7 @@ def build_model(cfg: DictConfig, data: ImageDataModule, net: nn.Module, trainer:
     try_out(optimizer, scheduler)
     if cfg.compile:
         net.compile()  # in place: the parameters keep their names, so checkpoints are those of an eager run
-    return Classifier(
+    model = Classifier(
         net,
         optimizer,
         scheduler,
@@ -160,6 +161,10 @@ def build_model(cfg: DictConfig, data: ImageDataModule, net: nn.Module, trainer:
         monitor=monitored(cfg)[0],
         decay_norm_and_bias=cfg.decay_norm_and_bias,
     )
+    if isinstance(trainer.precision_plugin, DoublePrecision):
+        # Lightning does so after it has loaded a checkpoint, whose weights would be rounded on their way.
+        model.double()
+    return model
 
 
 def build_trainer(

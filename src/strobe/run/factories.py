@@ -1,6 +1,6 @@
 """Factories of optimizers and schedules, fitted to the run that they are for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ def try_out(optimizer: OptimizerFactory, scheduler: SchedulerFactory | None) -> 
     with refusals_named("optimizer"):
         tried = optimizer([nn.Parameter(torch.zeros(2, 2))])
     if scheduler is not None:
-        with refusals_named("scheduler"):
+        with refusals_named("scheduler", {"cycle_momentum": "scheduler.cycle_momentum=false"}):
             schedule = scheduler(tried, **missing_step_counts(scheduler, lambda: 1000))
             if not isinstance(schedule, ReduceLROnPlateau):
                 tried.step()
@@ -71,8 +71,12 @@ def _clips_mixed(trainer: Trainer) -> bool:
 
 
 @contextmanager
-def refusals_named(path: str) -> Iterator[None]:
-    """Have what a class refuses refused as a setting: ``path`` is where it stands in the config.
+def refusals_named(path: str, ways_out: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Have what a class refuses refused as a setting.
+
+    Args:
+        path: Where it stands in the config.
+        ways_out: A word of a refusal -> the override that mends it.
 
     Raises:
         ConfigError: In place of what the class raised.
@@ -82,4 +86,5 @@ def refusals_named(path: str) -> Iterator[None]:
     except ConfigError:
         raise
     except (ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, MisconfigurationException) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        advice = "".join(f"; choose {way}" for word, way in (ways_out or {}).items() if word in str(error))
+        raise ConfigError(f"{path}: {error}{advice}") from error

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from strobe.errors import CheckpointError, ConfigError
+from strobe.models.optimizers import keep_state_dtypes
 from strobe.models.schedules import Course, StretchedLR
 from strobe.record import lightning_state
 from strobe.tasks.metrics import LossAndAccuracy
@@ -122,14 +123,14 @@ class Classifier(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimizer and its schedule; Lightning calls this once the number of steps is known."""
-        optimizer = self._optimizer(self._parameter_groups())
+        optimizer = keep_state_dtypes(self._optimizer(self._parameter_groups()))
         if self._scheduler is None:
             return optimizer
         scheduler, counts_steps = self._schedule(optimizer, self._scheduler)
         if isinstance(scheduler, ReduceLROnPlateau):
             # Once an epoch, but counted in steps: that puts it before the epoch's checkpoint, so that a resumed run
             # has seen the same metrics. As an "epoch" schedule Lightning advances it after the checkpoint.
-            _ = self.trainer.estimated_stepping_batches  # builds the loader, which tells the length of an epoch
+            self.trainer.fit_loop.setup_data()  # builds the loader, which tells the length of an epoch
             return {
                 "optimizer": optimizer,
                 "lr_scheduler": {
