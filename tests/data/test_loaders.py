@@ -13,6 +13,7 @@ from torchvision import datasets, transforms
 
 from strobe.data.augment import Affine, Compose, Cutout, Mixup
 from strobe.data.datamodule import ImageDataModule
+from strobe.data.dataset import SplitName
 from strobe.data.loaders import Augmentation, Batch, Batches, MemoryLoader, TensorSplit, torch_loader
 from strobe.data.order import BatchOrder
 from strobe.data.root import default_root
@@ -315,3 +316,29 @@ def test_data_is_kept_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, cache:
     assert default_root() == Path(expected)
     assert ImageDataModule(TinyDigits()).root == Path(expected)
     assert ImageDataModule(TinyDigits(), root="~/data").root == Path("/home/me/data")
+
+
+class OtherTargets(TinyDigits):
+    """Its images with targets that name no classes."""
+
+    kind = "floats"
+
+    def load(self, root: Path, split: SplitName) -> tuple[Tensor, Tensor]:
+        images, labels = super().load(root, split)
+        match self.kind:
+            case "floats":
+                return images, labels.float()
+            case "several":
+                return images, torch.nn.functional.one_hot(labels, 10)
+            case "too many":
+                return images, labels + 1
+        return images, labels[:-1]
+
+
+@pytest.mark.parametrize("kind", ["floats", "several", "too many", "too few"])
+def test_targets_that_are_no_classes_are_refused(tiny_root: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(OtherTargets, "kind", kind)
+    data = ImageDataModule(OtherTargets(), root=str(tiny_root), batch_size=8, val_size=100)
+    for stage in ("fit", "test"):
+        with pytest.raises(ConfigError, match="one whole number from 0 to 9"):
+            data.setup(stage)

@@ -317,10 +317,15 @@ def _of_all_ranks(trainer: Trainer, state: dict[str, Tensor]) -> list[dict[str, 
     """The random states of all ranks, in their order; every rank has to call this."""
     if trainer.world_size == 1:
         return [state]
+    # Not Lightning's all_gather: it can be differentiated, and torch warns of that way.
     device = trainer.strategy.root_device
-    gathered = {name: trainer.strategy.all_gather(tensor.to(device)).cpu() for name, tensor in state.items()}
-    ranks = range(trainer.world_size)
-    return [{name: tensors[rank].clone() for name, tensors in gathered.items()} for rank in ranks]
+    states: list[dict[str, Tensor]] = [{} for _ in range(trainer.world_size)]
+    for name, own in state.items():
+        gathered = [torch.empty_like(own, device=device) for _ in states]
+        torch.distributed.all_gather(gathered, own.to(device))
+        for each, tensor in zip(states, gathered, strict=True):
+            each[name] = tensor.cpu()
+    return states
 
 
 def _of_splits(pl_module: Classifier, prefixes: tuple[str, ...]) -> dict[str, float]:

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from strobe.data.augment import Compose
-from strobe.data.dataset import ImageDataset, permuted
+from strobe.data.dataset import ImageDataset, SplitName, permuted
 from strobe.data.loaders import (
     Augmentation,
     Batch,
@@ -108,11 +109,11 @@ class ImageDataModule(LightningDataModule):
         """Read the splits that ``stage`` needs.
 
         Raises:
-            ConfigError: If ``val_size`` leaves nothing to train on.
+            ConfigError: If ``val_size`` leaves nothing to train on, or the targets are no classes.
             DatasetError: If a file is not what its name says.
         """
         if stage in (None, "fit", "validate") and "train" not in self.splits:
-            images, targets = self.dataset.load(self.root, "train")
+            images, targets = self._load("train")
             if not 0 <= self.val_size < len(targets):
                 raise ConfigError(
                     f"data.val_size={self.val_size!r} of {len(targets)} training images: "
@@ -123,7 +124,7 @@ class ImageDataModule(LightningDataModule):
             self.splits["val"] = TensorSplit(images, targets, shuffled[: self.val_size].sort().values)
             self.splits["train"] = TensorSplit(images, targets, shuffled[self.val_size :].sort().values)
         if stage in (None, "test") and "test" not in self.splits:
-            self.splits["test"] = TensorSplit(*self.dataset.load(self.root, "test"))
+            self.splits["test"] = TensorSplit(*self._load("test"))
 
     def train_dataloader(self) -> Loader:
         """Shuffled, augmented; the last batch is short where the numbers don't divide."""
@@ -170,6 +171,21 @@ class ImageDataModule(LightningDataModule):
             self._resume_at = {"epoch": int(state_dict["epoch"]), "batch": batch}
         if old != size and self.trainer.is_global_zero:
             log.info("Global batches have %d images from here on, instead of %d", size, old)
+
+    def _load(self, split: SplitName) -> tuple[Tensor, Tensor]:
+        images, targets = self.dataset.load(self.root, split)
+        classes = (
+            targets.dtype in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+            and targets.shape == (len(images),)
+            and not bool(((targets < 0) | (targets >= self.num_classes)).any())
+        )
+        if not classes:
+            raise ConfigError(
+                f"data.dataset: the {split} targets of {self.dataset.title} are {targets.dtype} of shape "
+                f"{tuple(targets.shape)}; accuracy means something for classes alone: one whole number from 0 to "
+                f"{self.num_classes - 1} for each of {len(images)} images"
+            )
+        return images, targets
 
     def _order(self, split: str, batch_size: int, *, shuffle: bool = False) -> BatchOrder:
         rank, world_size, overfit = 0, 1, False
