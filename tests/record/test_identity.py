@@ -80,7 +80,7 @@ def test_a_default_that_an_update_adds_makes_no_finished_run_another_experiment(
     updated: dict[str, Any] = copy.deepcopy(first_defaults())
     updated["groups"]["model"]["mlp"]["bias"] = True
     updated["top"]["new"] = 3
-    monkeypatch.setattr("strobe.record.identity._read", lambda: updated)
+    monkeypatch.setattr("strobe.record.identity.first_defaults", lambda: updated)
     assert config_hash(plain(compose_config("model=mlp", "+model.bias=true", "+new=3"))) == before
     assert config_hash(plain(compose_config("model=mlp", "+model.bias=false", "+new=3"))) != before
 

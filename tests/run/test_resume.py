@@ -11,6 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from strobe.errors import ConfigError, PreemptedError
+from strobe.record.checkpoints import SafeCheckpointIO
 from tests.conftest import Train, report
 from tests.run.test_faults import stopping
 from tests.run.test_train import equal, rows, weights
@@ -126,31 +127,33 @@ def test_another_number_is_kept_from_the_resumed_epoch_on(train_tiny: Train, tmp
     assert len(list((directory / "checkpoints").glob("epoch=*.ckpt"))) == (0 if keep == 1 else keep)
 
 
-class Copying:
-    """Copies every last.ckpt of a run as it is written."""
+def trained_with_copies(
+    train_tiny: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *settings: str
+) -> tuple[Path, list[int]]:
+    """Train, and copy the run directory whenever last.ckpt has been written, to ``copies/at <1, 2, ...>``.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, target: Path) -> None:
-        from strobe.record.checkpoints import SafeCheckpointIO
+    Returns:
+        The run directory, and the step of each copy.
+    """
+    steps: list[int] = []
+    save = SafeCheckpointIO.save_checkpoint
 
-        self.steps: list[int] = []
-        save = SafeCheckpointIO.save_checkpoint
+    def copying(this: Any, checkpoint: dict[str, Any], path: Path, storage_options: Any = None) -> None:
+        save(this, checkpoint, path, storage_options)
+        steps.append(checkpoint["global_step"])
+        shutil.copytree(Path(path).parent.parent, tmp_path / "copies" / f"at {len(steps)}")
 
-        def copying(this: Any, checkpoint: dict[str, Any], path: Path, storage_options: Any = None) -> None:
-            save(this, checkpoint, path, storage_options)
-            self.steps.append(checkpoint["global_step"])
-            shutil.copytree(Path(path).parent.parent, target / f"at {len(self.steps)}")
-
-        monkeypatch.setattr(SafeCheckpointIO, "save_checkpoint", copying)
+    with monkeypatch.context() as patched:
+        patched.setattr(SafeCheckpointIO, "save_checkpoint", copying)
+        return train_tiny(*settings), steps
 
 
 def test_a_checkpoint_within_an_epoch_is_written_as_often_as_asked_and_goes_on_exactly(
     train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = (*SMALL, "scheduler=onecycle", "trainer.max_epochs=2", "trainer.accumulate_grad_batches=2")
-    with monkeypatch.context() as patched:
-        copies = Copying(patched, tmp_path / "copies")
-        whole = train_tiny(*settings, "checkpoint.every_n_steps=4")
-    assert copies.steps == [4, 8, 9, 12, 16, 18]  # nine steps make an epoch
+    whole, steps = trained_with_copies(train_tiny, monkeypatch, tmp_path, *settings, "checkpoint.every_n_steps=4")
+    assert steps == [4, 8, 9, 12, 16, 18]  # nine steps make an epoch
     for number in (1, 2, 4):  # as after a kill right then
         directory = tmp_path / "copies" / f"at {number}"
         train_tiny(*settings, f"resume={directory}", directory=directory)
@@ -162,9 +165,9 @@ def test_a_checkpoint_within_an_epoch_is_written_as_often_as_asked_and_goes_on_e
 def test_a_checkpoint_is_written_by_the_clock(
     train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copies = Copying(monkeypatch, tmp_path / "copies")
-    train_tiny(*SMALL, "checkpoint.every_minutes=1e-9", "trainer.max_epochs=1")
-    assert copies.steps == list(range(1, 18))
+    by_clock = (*SMALL, "checkpoint.every_minutes=1e-9", "trainer.max_epochs=1")
+    _, steps = trained_with_copies(train_tiny, monkeypatch, tmp_path, *by_clock)
+    assert steps == list(range(1, 18))
 
 
 @pytest.mark.parametrize("step", [24, 25, 26])
@@ -308,10 +311,8 @@ def test_a_killed_process_takes_no_row_of_a_logger_along(
     train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = (*SMALL, "logger=many", "trainer.max_epochs=2", "checkpoint.every_n_steps=10")
-    with monkeypatch.context() as patched:
-        copies = Copying(patched, tmp_path / "copies")
-        whole = train_tiny(*settings)
-    directory = tmp_path / "copies" / f"at {copies.steps.index(20) + 1}"  # as it is after a kill right then
+    whole, steps = trained_with_copies(train_tiny, monkeypatch, tmp_path, *settings)
+    directory = tmp_path / "copies" / f"at {steps.index(20) + 1}"  # as it is after a kill right then
     shown = EventAccumulator(str(directory / "tensorboard")).Reload()
     assert [event.step for event in shown.Scalars("train/loss_step")] == [4, 9, 14, 19]
     train_tiny(*settings, f"resume={directory}", directory=directory)

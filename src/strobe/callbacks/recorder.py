@@ -23,7 +23,7 @@ from strobe.record.report import Best, EarlyStop
 from strobe.record.run_record import RunRecord
 from strobe.tasks.classifier import Classifier
 
-_AGREE_EVERY = 8  # steps; agreeing takes a message between the ranks
+AGREE_EVERY = 8  # steps; agreeing takes a message between the ranks
 ADVICE = "Try a smaller optimizer.lr, trainer.gradient_clip_val=1.0, or trainer.precision=32"
 
 
@@ -173,7 +173,7 @@ class EpochRecorder(Checkpoint):
         # A metric that was measured earlier in the epoch says nothing of these weights.
         fresh = {name: value for name, value in metrics.items() if self._is_fresh(name, trainer)}
         if self._training_ends(trainer):
-            self.stopped_early = _why_early(trainer, self._max_steps)
+            self.stopped_early = None if self._limit_reached(trainer) else _why_early(trainer)
         self._save(trainer, metrics, self.kept.rank_of(fresh.get(self.monitor)))
 
     def _save(self, trainer: Trainer, metrics: dict[str, float], rank: int | None) -> None:
@@ -270,7 +270,7 @@ class EpochRecorder(Checkpoint):
         step = trainer.global_step
         if self._every_n_steps is not None and step % self._every_n_steps == 0 and step != self._saved_at_step:
             return True
-        if self._every_minutes is None or (trainer.world_size > 1 and step % _AGREE_EVERY):
+        if self._every_minutes is None or (trainer.world_size > 1 and step % AGREE_EVERY):
             return False
         is_due = time.monotonic() - self._saved_at >= 60 * self._every_minutes and step != self._saved_at_step
         return bool(trainer.strategy.broadcast(is_due))  # the first rank's clock
@@ -280,13 +280,17 @@ class EpochRecorder(Checkpoint):
 
     def _training_ends(self, trainer: Trainer) -> bool:
         """Whether the step that has just been taken is the last."""
-        if 0 <= self._max_steps <= trainer.global_step:
+        if self._limit_reached(trainer):
             return True
         epochs = trainer.current_epoch + 1 if trainer.is_last_batch else lightning_state.epochs_done(trainer)
-        if trainer.is_last_batch and 0 < (trainer.max_epochs or -1) <= epochs:
-            return True
         enough = epochs >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
         return trainer.should_stop and enough
+
+    def _limit_reached(self, trainer: Trainer) -> bool:
+        """Whether training has been as long as was asked for, in steps or in epochs."""
+        if 0 <= self._max_steps <= trainer.global_step:
+            return True
+        return trainer.is_last_batch and 0 < (trainer.max_epochs or -1) <= trainer.current_epoch + 1
 
 
 def recorder_of(trainer: Trainer) -> EpochRecorder:
@@ -294,11 +298,8 @@ def recorder_of(trainer: Trainer) -> EpochRecorder:
     return next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, EpochRecorder))
 
 
-def _why_early(trainer: Trainer, max_steps: int) -> EarlyStop | None:
-    """What has ended the training, unless it was as long as was asked for."""
-    epochs = trainer.current_epoch + 1
-    if 0 <= max_steps <= trainer.global_step or (trainer.is_last_batch and 0 < (trainer.max_epochs or -1) <= epochs):
-        return None
+def _why_early(trainer: Trainer) -> EarlyStop:
+    """What has ended the training before its limits."""
     stop: EarlyStop = {"by": "a callback", "reason": "", "epoch": trainer.current_epoch, "step": trainer.global_step}
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning doesn't declare it
         if isinstance(callback, EarlyStopping) and callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED:

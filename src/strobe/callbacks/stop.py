@@ -10,12 +10,11 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from strobe.callbacks.recorder import EpochRecorder, require_finite_weights
+from strobe.callbacks.recorder import AGREE_EVERY, EpochRecorder, require_finite_weights
 from strobe.errors import InterruptedRunError, PreemptedError, RunError
 from strobe.machine.rank import process_rank
 from strobe.record import lightning_state
 
-_AGREE_EVERY = 8  # steps; agreeing takes a message between the ranks
 _MEANINGS: dict[int, type[RunError]] = {signal.SIGTERM: PreemptedError, signal.SIGINT: InterruptedRunError}
 
 
@@ -106,7 +105,7 @@ class StopGracefully(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Stop before this batch, unless gradients have been gathered that no step has used yet."""
         share = trainer.accumulate_grad_batches
-        if batch_idx % (share if trainer.world_size == 1 else share * _AGREE_EVERY) == 0:
+        if batch_idx % (share if trainer.world_size == 1 else share * AGREE_EVERY) == 0:
             self._stop_if_asked(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

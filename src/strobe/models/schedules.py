@@ -96,7 +96,7 @@ class Course:
         """
         if end == self.end:
             return self
-        position = self.at(step) if self.is_stretched else float(step)
+        position = self.at(step)
         if position >= self.length:
             raise ValueError(f"the schedule has ended with step {self.end}")
         return Course(self.length, step, position, end)

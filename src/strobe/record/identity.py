@@ -48,20 +48,16 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+@cache
 def first_defaults() -> dict[str, Any]:
     """The first default that each key of the shipped configs ever had, by group and option."""
-    return dict(_read())
-
-
-@cache
-def _read() -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(_FIRST_DEFAULTS.read_text(encoding="utf-8"))
     return loaded
 
 
 def _defaults_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted name -> first default, of the option that each group's classes are those of."""
-    shipped = _read()
+    shipped = first_defaults()
     defaults: dict[str, Any] = dict(shipped["top"])
     for group, options in shipped["groups"].items():
         node = config.get(group)

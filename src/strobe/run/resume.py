@@ -92,13 +92,12 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
 def _changed(old: DictConfig, new: DictConfig) -> list[str]:
     """The settings that differ from those of the run and must not, a line each."""
     before, after = dict(leaves(plain(old))), dict(leaves(plain(new)))
-    if new.scheduler is None:  # the rate stays as it is: an honest way on
-        before = {key: value for key, value in before.items() if not key.startswith("scheduler")}
-        after = {key: value for key, value in after.items() if not key.startswith("scheduler")}
+    # Without a schedule the rate stays as it is: an honest way on.
+    fixed = [name for name in _FIXED if name != "scheduler" or new.scheduler is not None]
     keys = [
         key
         for key in {**before, **after}
-        if key.startswith(tuple(f"{fixed}." for fixed in _FIXED)) or key in _FIXED
+        if key in fixed or key.startswith(tuple(f"{name}." for name in fixed))
         if before.get(key) != after.get(key)
     ]
     classes = [key.removesuffix("_target_") for key in keys if key.endswith("_target_")]
