@@ -16,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from strobe.commands.sweep import grid, search
+from strobe.config.written import without_secrets
 from strobe.errors import ConfigError
 
 
@@ -103,6 +104,7 @@ class GridSweeper(BasicSweeper):
         assert self.config is not None
         directory = Path(str(self.config.hydra.sweep.dir))
         new_folders = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+        self.config = without_secrets(self.config) or self.config  # it is written down; the launcher has its own
         try:
             return super().sweep(arguments)
         finally:

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from strobe.errors import tell
+from strobe.machine.streams import settle_streams
+from strobe.machine.text import printable
+
 COMMANDS = {
     "train": "train one model, or with -m many",
     "evaluate": "test a run's best checkpoint again",
@@ -28,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A command imports what it needs, and no other command does.
         exit_code: int = import_module(f"strobe.commands.{command}").main()
         return exit_code
+    settle_streams()
     # rich and Hydra: where one of them is missing, `doctor` is to say so.
     from strobe.config.overrides import nearest
     from strobe.machine.table import aligned
@@ -42,5 +47,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     guess = nearest(command, COMMANDS)
     hint = f"did you mean strobe {guess}? " if guess else ""
-    print(f"strobe {command}: no such command; {hint}There are: {', '.join(COMMANDS)}", file=sys.stderr)
+    tell(printable(f"strobe {command}: no such command; {hint}There are: {', '.join(COMMANDS)}"))
     return 2

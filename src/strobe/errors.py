@@ -5,6 +5,9 @@ import traceback
 from collections.abc import Iterable
 from typing import Literal
 
+from strobe.machine.secrets import redacted
+from strobe.machine.text import printable
+
 EndStatus = Literal["failed", "diverged", "oom", "preempted", "interrupted", "pruned"]
 """How a run can end other than well, as its report says it."""
 
@@ -61,7 +64,7 @@ class InterruptedRunError(RunError):
 
 
 class PreemptedError(RunError):
-    """SIGTERM: the checkpoint was saved, `resume=` continues from it."""
+    """SIGTERM, or SIGHUP of a terminal that was closed: the checkpoint was saved, `resume=` continues from it."""
 
     status: EndStatus = "preempted"
     exit_code = 143
@@ -86,15 +89,20 @@ def first_line(error: BaseException) -> str:
 def exit_code(error: BaseException) -> int:
     """The exit code that goes with an error, after saying what it was."""
     if isinstance(error, RunError):
-        print(error, file=sys.stderr)
+        tell(str(error))
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return InterruptedRunError.exit_code
     if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 1
-    traceback.print_exception(error)
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    tell("".join(traceback.format_exception(error)).rstrip())
     return 1
+
+
+def tell(text: str) -> None:
+    """Say something of what went wrong, to the person at the terminal."""
+    print(printable(redacted(text), lines=True), file=sys.stderr, flush=True)
 
 
 def status_of(error: BaseException) -> EndStatus:

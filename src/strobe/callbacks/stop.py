@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: finish the step, save, and end with a status that says so."""
+"""SIGTERM, SIGHUP and Ctrl-C: finish the step, save, and end with a status that says so."""
 
 import signal
 import threading
@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from strobe.callbacks.recorder import AGREE_EVERY, EpochRecorder, require_finite_weights
 from strobe.errors import InterruptedRunError, PreemptedError, RunError
 from strobe.machine.rank import process_rank
+from strobe.machine.signals import hangup_signals
 from strobe.record import lightning_state
 
 _MEANINGS: dict[int, type[RunError]] = {signal.SIGTERM: PreemptedError, signal.SIGINT: InterruptedRunError}
@@ -42,7 +43,7 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             return
         self._requeue_signal = requeue_signal
-        for number in _MEANINGS if requeue_signal is None else (*_MEANINGS, requeue_signal):
+        for number in (*_MEANINGS, *hangup_signals(), *(() if requeue_signal is None else (requeue_signal,))):
             self._before.setdefault(number, signal.getsignal(number))
             # A terminal sends Ctrl-C to every rank; rank 0 decides for all of them.
             signal.signal(number, self._handle if process_rank() == 0 else signal.SIG_IGN)

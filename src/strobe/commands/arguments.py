@@ -6,6 +6,7 @@ from pathlib import Path
 from strobe.config.compose import CONF
 from strobe.distributed import slurm
 from strobe.errors import ConfigError
+from strobe.machine.secrets import to_give_again
 from strobe.record.layout import CONFIG
 from strobe.record.report import read_report
 
@@ -41,7 +42,7 @@ def with_resume(arguments: Sequence[str]) -> list[str]:
     given = [argument for argument in arguments if argument.startswith("resume=")]
     if not given and (requeued := slurm.requeued_directory(arguments)) is not None:
         given = [f"resume={requeued}"]
-        arguments = given  # the saved config has the rest
+        arguments = [*given, *to_give_again(arguments)]  # the saved config has the rest
     value = given[-1].removeprefix("resume=") if given else "null"
     if value == "null":
         return list(arguments)

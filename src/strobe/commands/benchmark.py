@@ -1,15 +1,14 @@
 """Measure speed, side by side with something to compare: `python -m src.benchmark [commands | ddp | steps]`."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from strobe.machine.program import typed
+from strobe.commands.parser import Parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog=" ".join(typed("benchmark")), description=__doc__)
+    parser = Parser("benchmark", description=__doc__)
     parser.add_argument(
         "what",
         nargs="?",

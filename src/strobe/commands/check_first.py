@@ -3,34 +3,43 @@
 Of the commands, not of the configs: it ends the process, and for ``validate=only`` it imports torch.
 """
 
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from strobe.commands.traces import make_directory, require_writable
 from strobe.config.overrides import idle_additions
 from strobe.config.values import problems
-from strobe.errors import ConfigError, require
+from strobe.config.written import learn_secrets, without_secrets
+from strobe.errors import ConfigError, exit_code, require
 from strobe.record.layout import REPORT
 from strobe.record.run_record import already_holds_a_run
 
 
 class CheckFirst(Callback):
-    """Ends a wrong command before Hydra makes a directory for it, and never lets a run write over another."""
+    """Ends a wrong command before Hydra makes a directory for it, and never lets a run write over another.
+
+    Hydra writes down what was typed before the run begins; where that holds secrets, it is written here.
+    """
+
+    def __init__(self) -> None:
+        self._subdirectory: str | None = None  # kept from Hydra
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Look at the config of a single run.
+        """Look at the config of a single run, and make its directory.
 
         Raises:
             SystemExit: With code 2, if anything is wrong, with 0 after ``validate=only``; Hydra swallows other
                 exceptions of a callback.
         """
-        keys: list[Any] = [key for key in config if key != "hydra"]
-        cfg = OmegaConf.masked_copy(config, keys)
+        cfg = _of_the_job(config)
         directory = Path(config.hydra.run.dir)
-        try:
+        with _refusals_end():
+            learn_secrets(cfg)
             require(problems(cfg))
             require(idle_additions(config.hydra))
             new = cfg.resume is None and config.hydra.output_subdir is not None
@@ -40,6 +49,55 @@ class CheckFirst(Callback):
 
                 print(plan([cfg]))
                 raise SystemExit(0)
-        except ConfigError as error:
-            print(error, file=sys.stderr)
-            raise SystemExit(2) from None
+            make_directory(directory, f"{config.hydra.job.name}.log", new=cfg.resume is None)
+        if config.hydra.output_subdir is not None and without_secrets(config) is not None:
+            self._subdirectory = str(config.hydra.output_subdir)
+            with read_write(config), open_dict(config):
+                config.hydra.output_subdir = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Look at where a sweep is to lie.
+
+        Raises:
+            SystemExit: With code 2, if nothing can be written there.
+        """
+        with _refusals_end():
+            learn_secrets(_of_the_job(config))
+            if config.get("validate") != "only":
+                require_writable(Path(config.hydra.sweep.dir), "hydra.sweep.dir")
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write Hydra's record of a command that holds secrets; another launcher's jobs find one that Hydra wrote."""
+        subdirectory = self._subdirectory or config.hydra.output_subdir
+        if subdirectory is None or (harmless := without_secrets(config)) is None:
+            return
+        with read_write(harmless), open_dict(harmless):
+            harmless.hydra.output_subdir = subdirectory
+        folder = Path(config.hydra.runtime.output_dir) / subdirectory
+        folder.mkdir(parents=True, exist_ok=True)
+        hydra: Any = OmegaConf.masked_copy(harmless, "hydra")
+        for name, node in (
+            ("config.yaml", _of_the_job(harmless)),
+            ("hydra.yaml", hydra),
+            ("overrides.yaml", harmless.hydra.overrides.task),
+        ):
+            (folder / name).write_text(OmegaConf.to_yaml(node), encoding="utf-8")
+
+
+def _of_the_job(config: DictConfig) -> DictConfig:
+    """The config without Hydra's own node."""
+    keys: list[Any] = [key for key in config if key != "hydra"]
+    return OmegaConf.masked_copy(config, keys)
+
+
+@contextmanager
+def _refusals_end() -> Iterator[None]:
+    """Say what a command is refused for, and end it.
+
+    Raises:
+        SystemExit: In place of the refusal.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise SystemExit(exit_code(error)) from None

@@ -3,7 +3,6 @@
 What a check needs is imported within it, everywhere in this file: one that can't be imported is what it looks for.
 """
 
-import argparse
 import importlib
 import os
 import platform
@@ -16,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
+from strobe.commands.parser import Parser
 from strobe.data.root import default_root
 from strobe.machine.devices import available_cpus
 from strobe.machine.program import typed
@@ -65,7 +65,7 @@ def check(data_root: Path) -> Iterator[Finding]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 if something is wrong."""
-    parser = argparse.ArgumentParser(prog=" ".join(typed("doctor")), description=__doc__)
+    parser = Parser("doctor", description=__doc__)
     parser.add_argument("--root", type=Path, default=default_root(), help="where datasets are kept")
     options = parser.parse_args(arguments)
     states = []

@@ -1,23 +1,26 @@
 """Write a run's net to a file that needs no Strobe: `python -m src.export <run dir> --format onnx`."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from strobe.commands.parser import Parser
 from strobe.errors import RunError, exit_code
-from strobe.machine.program import typed
+from strobe.machine.logs import log_to_terminal
+from strobe.machine.streams import answer
+from strobe.machine.text import printable
 from strobe.record.layout import BEST, FORMATS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog=" ".join(typed("export")), description=__doc__)
+    parser = Parser("export", description=__doc__)
     parser.add_argument("run", type=Path, help="a run directory")
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: %(default)s")
     parser.add_argument("--output", type=Path, help="the file to write (default: <run dir>/export/model.<ending>)")
     parser.add_argument("--checkpoint", default=BEST, help="a file under checkpoints/ (default: %(default)s)")
     options = parser.parse_args(arguments)
     path = options.output or options.run / "export" / f"model{FORMATS[options.format]}"
+    log_to_terminal()
     try:
         # torch: not for --help or a wrong flag
         from strobe.run.export import export
@@ -29,5 +32,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         return exit_code(error)
     checked = "not compared: onnxruntime is not installed" if difference is None else f"logits within {difference:.1e}"
-    print(f"{path}  ({path.stat().st_size:,} bytes, {checked})")
-    return 0
+    return answer(f"{printable(str(path))}  ({path.stat().st_size:,} bytes, {checked})")

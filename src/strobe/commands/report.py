@@ -1,35 +1,36 @@
 """Compare runs: `python -m src.report <dir...> [--out DIR]`, `python -m src.report --diff A B`."""
 
-import argparse
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from strobe.errors import exit_code
-from strobe.machine.program import typed
+from strobe.commands.parser import Parser
+from strobe.errors import ConfigError, exit_code
+from strobe.machine.logs import log_to_terminal
+from strobe.machine.streams import answer
+from strobe.machine.text import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog=" ".join(typed("report")), description=__doc__)
+    parser = Parser("report", description=__doc__)
     parser.add_argument("directories", nargs="*", type=Path, help="runs and sweeps, in any mix")
     parser.add_argument("--out", type=Path, help="where the files go (default: the first directory)")
     parser.add_argument("--diff", nargs=2, type=Path, metavar=("A", "B"), help="show how two runs differ")
     options = parser.parse_args(arguments)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if not options.diff and not options.directories:
+        parser.error("name a run, a sweep, or --diff A B")
+    log_to_terminal()
     try:
         if options.diff:
             from strobe.report.difference import difference  # not for --help
 
-            print(difference(*options.diff))
-        elif options.directories:
-            from strobe.report.write import write_report  # matplotlib: not for --help or --diff
+            return answer(difference(*options.diff))
+        from strobe.report.write import write_report  # matplotlib: not for --help or --diff
 
-            out = options.out or options.directories[0]
-            print(write_report(options.directories, out))
-            print(f"\nwritten: {out / 'report.html'}, summary.md, summary.csv")
-        else:
-            parser.error("name a run, a sweep, or --diff A B")
+        out = options.out or options.directories[0]
+        compared = write_report(options.directories, out)
+        return answer(f"{compared}\n\nwritten: {printable(str(out))}/report.html, summary.md, summary.csv")
+    except OSError as error:
+        return exit_code(ConfigError(f"can't write {error.filename}: {error.strerror}; choose another --out"))
     except (Exception, KeyboardInterrupt) as error:
         return exit_code(error)
-    return 0

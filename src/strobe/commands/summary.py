@@ -5,22 +5,21 @@ from collections.abc import Sequence
 
 from strobe.config.compose import CONF, composed
 from strobe.errors import exit_code
+from strobe.machine.streams import answer, settle_streams
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     overrides = list(sys.argv[1:] if arguments is None else arguments)
+    settle_streams()
     if {"-h", "--help"} & set(overrides):
-        print(__doc__)
-        return 0
+        return answer(__doc__)
     try:
         from strobe.run.summary import details, overview  # torch: not for --help
 
         if any(override.startswith("model=") for override in overrides):
-            print(details(composed(overrides)))
-        else:
-            names = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-            print(overview({name: composed([f"model={name}", *overrides]) for name in names}))
-    except Exception as error:
+            return answer(details(composed(overrides)))
+        names = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+        return answer(overview({name: composed([f"model={name}", *overrides]) for name in names}))
+    except (Exception, KeyboardInterrupt) as error:
         return exit_code(error)
-    return 0

@@ -15,11 +15,14 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from strobe.commands.arguments import flag_first, with_absolute_path, with_resume, without_resume
+from strobe.commands.traces import take_back
 from strobe.config.compose import CONF
 from strobe.config.overrides import explain
 from strobe.config.values import objective, problems
 from strobe.distributed import slurm
 from strobe.errors import ConfigError, exit_code, require
+from strobe.machine.secrets import learn_typed
+from strobe.machine.streams import settle_streams
 
 
 class Ended(BaseException):
@@ -32,9 +35,19 @@ def main() -> int:
     Returns:
         0 completed, 1 failed, 2 the command or config is wrong, 130 interrupted, 143 preempted.
     """
+    settle_streams()
+    learn_typed(sys.argv[1:])
+    code = _trained()
+    if code == ConfigError.exit_code:
+        take_back()
+    return code
+
+
+def _trained() -> int:
     # Hydra would print its errors and exit with 1 by itself; this makes it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        Path.cwd()  # to Hydra a working directory that is gone is a bug of its own
         arguments = with_resume(with_absolute_path(flag_first(sys.argv[1:])))
         if "TORCHELASTIC_RUN_ID" in os.environ or slurm.tasks() > 1:
             from strobe.distributed.rendezvous import shared_arguments  # torch: only to ask torchrun's store
@@ -47,7 +60,7 @@ def main() -> int:
         return exit_code(ended.__cause__)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         return exit_code(ConfigError("\n".join(explain(sys.argv[1:], error, CONF))))
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         if str(error).startswith("Only one of --run, --multirun"):  # Hydra's own, raised as a ValueError
             return exit_code(ConfigError(str(error)))
         return exit_code(error)

@@ -1,6 +1,7 @@
 """A config -> everything that is wrong with its values, found before anything heavy is imported."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import cast
 
@@ -9,16 +10,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from strobe.config.rules import RULES
 from strobe.errors import first_line
+from strobe.machine.secrets import MASK
 from strobe.record.layout import METRICS, Mode
 from strobe.record.settings import leaves
 
+_NOT_SET = re.compile("Environment variable '(.*)' not found")
 _UNITS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1, "weeks": 604800, "milliseconds": 1e-3}
 _OWN_GROUPS = {"trainer.logger": "logger=<option>", "trainer.callbacks": "callbacks=<option>"}
 
 
 def problems(cfg: DictConfig) -> list[str]:
     """Everything wrong with the values of a composed config, one line each; an empty list is a pass."""
-    wrong = list(_unresolved(cfg))
+    wrong = list(unresolved(cfg))
     if wrong:
         return wrong
     for key, rule in RULES.items():
@@ -42,14 +45,23 @@ def objective(cfg: DictConfig) -> tuple[str, Mode]:
     return monitored(cfg) if cfg.objective is None else (str(cfg.objective), METRICS[str(cfg.objective)])
 
 
-def _unresolved(cfg: DictConfig) -> Iterator[str]:
-    """Interpolations that lead nowhere, and values left at ``???``."""
+def unresolved(cfg: DictConfig) -> Iterator[str]:
+    """Interpolations that lead nowhere, values left at ``???``, and secrets that were masked."""
     try:
         for key in sorted(OmegaConf.missing_keys(cfg)):
             yield f"{key}: has no value yet (???), give it one: {key}=..."
-        OmegaConf.to_container(cfg, resolve=True)
+        for key, value in leaves(OmegaConf.to_container(cfg, resolve=True), into_lists=True):
+            if value == MASK:
+                yield (
+                    f"{key}={MASK}: a secret that the run has not written down; give it again, {key}=..., or for good "
+                    f"as {key}='${{oc.env:<variable>}}'"
+                )
     except OmegaConfBaseException as error:
-        yield f"{getattr(error, 'full_key', None) or 'config'}: {first_line(error)}"
+        key = getattr(error, "full_key", None) or "config"
+        if variable := _NOT_SET.search(str(error)):
+            yield f"{key}: the environment variable {variable[1]} is not set; set it, or give {key}=..."
+        else:
+            yield f"{key}: {first_line(error)}"
 
 
 def _odd_leaves(cfg: DictConfig) -> Iterator[tuple[str, str]]:

@@ -36,6 +36,9 @@ from strobe.errors import (
     first_line,
 )
 from strobe.machine.devices import available_cpus
+from strobe.machine.logs import Formatter
+from strobe.machine.signals import hangup_signals, ignored
+from strobe.machine.streams import settle_streams
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +158,8 @@ def started_ranks(
     before = torch.get_num_threads()
     try:
         for process, variables in zip(ranks.processes, others, strict=True):
-            with _environment(variables | threads), _interrupts_ignored():
+            # A terminal sends Ctrl-C to every rank, and rank 0 decides for all.
+            with _environment(variables | threads), ignored(signal.SIGINT, *hangup_signals()):
                 process.start()
         with _environment(mine):
             torch.set_num_threads(int(mine.get("OMP_NUM_THREADS", before)))
@@ -190,6 +194,7 @@ def rank_main(rank: int, directory: Path, child: Callable[[], object], errors: "
     Raises:
         SystemExit: Always.
     """
+    settle_streams()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # to a fork, the variable comes too late
     _log_to(directory / f"train_rank_{rank}.log")
     try:
@@ -292,22 +297,6 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """For processes started in the block: a terminal sends Ctrl-C to every rank, and rank 0 decides for all.
-
-    A process inherits this from its first instruction on, long before it could ask for it. Only the main thread can.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _leave_group() -> None:
     """Make this process free for another run."""
     if distributed.is_initialized():
@@ -336,7 +325,9 @@ def _lost_contact(error: BaseException) -> bool:
 def _log_to(path: Path) -> None:
     """To the file, and to the terminal what `settle_process` lets through."""
     path.parent.mkdir(parents=True, exist_ok=True)  # rank 0 may not have come to it yet
-    file = logging.FileHandler(path)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[file, logging.StreamHandler()], force=True)
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    terminal = logging.StreamHandler()
+    terminal.setFormatter(Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[file, terminal], force=True)
     logging.getLogger("strobe").setLevel(logging.DEBUG)

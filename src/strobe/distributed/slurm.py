@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strobe.errors import ConfigError
+from strobe.machine.secrets import masked_override
 from strobe.record.layout import CHECKPOINTS, REPORT
 from strobe.record.report import read_report
 
@@ -65,7 +66,7 @@ def requeued_directory(arguments: Sequence[str], environment: Mapping[str, str] 
     typed = [argument for argument in arguments if "=" in argument and not argument.startswith(("hydra.", "-"))]
     for note in sorted(_notes(environment).glob("*.run")):
         run = Path(note.read_text(encoding="utf-8"))
-        if _overrides(run) == typed and _is_resumable(run):
+        if _overrides(run) == list(map(masked_override, typed)) and _is_resumable(run):
             return str(run)
     return None
 

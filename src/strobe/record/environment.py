@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from strobe.machine.program import typed
+from strobe.machine.secrets import masked_assignments, masked_override
 
 _PACKAGES = (
     "strobe",
@@ -35,7 +36,7 @@ def environment() -> dict[str, Any]:
         **{package: installed_version(package) for package in _PACKAGES},
         "git_commit": commit,
         "git_dirty": None if changes is None else bool(changes),
-        "command": shlex.join([*typed("train"), *sys.argv[1:]]),
+        "command": shlex.join([*typed("train"), *map(masked_override, sys.argv[1:])]),
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "cwd": str(Path.cwd()),
@@ -43,9 +44,12 @@ def environment() -> dict[str, Any]:
 
 
 def uncommitted_changes() -> str | None:
-    """The difference between the files of that repository and its commit; None without any, or if it is over 1 MB."""
+    """The difference between the files of that repository and its commit; None without any, or if it is over 1 MB.
+
+    What a line assigns to the name of a secret is masked.
+    """
     changes = _git("diff", "HEAD")
-    return changes + "\n" if changes and len(changes) <= _LARGEST_DIFF else None
+    return masked_assignments(changes) + "\n" if changes and len(changes) <= _LARGEST_DIFF else None
 
 
 def installed_packages() -> str:

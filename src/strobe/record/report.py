@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from strobe.errors import ConfigError
 from strobe.machine.process import is_running
+from strobe.machine.secrets import redacted
 from strobe.record.files import write_atomically
 from strobe.record.layout import EPOCHS, REPORT, SCHEMA, Mode, Status
 from strobe.record.settings import strict
@@ -118,7 +119,7 @@ def failure_line(report: Report) -> str:
 
 def described(error: BaseException) -> Failure:
     """An exception as a report holds it."""
-    return {"type": type(error).__name__, "message": str(error)}
+    return {"type": type(error).__name__, "message": redacted(str(error))}
 
 
 def read_epochs(directory: Path) -> list[dict[str, Any]]:

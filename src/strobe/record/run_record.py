@@ -12,6 +12,7 @@ from typing import Any, cast
 from strobe.errors import ConfigError
 from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
+from strobe.machine.secrets import masked_override
 from strobe.record.environment import environment, installed_packages, uncommitted_changes
 from strobe.record.files import write_atomically
 from strobe.record.identity import config_hash
@@ -26,7 +27,7 @@ class RunRecord:
 
     Attributes:
         directory: The run directory.
-        config: The resolved config.
+        config: The config as it is written down: see `strobe.config.written`.
         report: What `report.json` holds.
         resumed: Whether the directory held a run that this one continues.
     """
@@ -50,40 +51,52 @@ class RunRecord:
 
     @classmethod
     def start(
-        cls, directory: Path, config: Mapping[str, Any], config_yaml: str, overrides: Iterable[str]
+        cls,
+        directory: Path,
+        config: Mapping[str, Any],
+        config_yaml: str,
+        overrides: Iterable[str],
+        resolved: Mapping[str, Any] | None = None,
     ) -> "RunRecord":
         """Begin a new run: write the config and a report with the status ``running``.
 
         Args:
             directory: The run directory; made if it is not there.
-            config: The resolved config.
+            config: As it is to be written down.
             config_yaml: The same as it is written to `config.yaml`.
             overrides: What was typed.
+            resolved: The config with all its values, which tells experiments apart; None where ``config`` has them.
 
         Raises:
             ConfigError: If the directory holds a run already, or can't be written.
         """
-        record = cls(directory, config, config_yaml, _new_report(config, overrides))
+        record = cls(directory, config, config_yaml, _new_report(config, overrides, resolved or config))
         record.begin()
         return record
 
     @classmethod
     def resume(
-        cls, directory: Path, config: Mapping[str, Any], config_yaml: str, overrides: Iterable[str]
+        cls,
+        directory: Path,
+        config: Mapping[str, Any],
+        config_yaml: str,
+        overrides: Iterable[str],
+        resolved: Mapping[str, Any] | None = None,
     ) -> "RunRecord":
         """Continue the run that a directory holds; nothing of it is touched before `begin`.
 
         Args:
             directory: The run directory.
-            config: The resolved config.
+            config: As it is to be written down.
             config_yaml: The same as it is written to `config.yaml`.
             overrides: What was typed now.
+            resolved: See `start`.
 
         Raises:
             ConfigError: If the directory is not that of a run.
         """
         old = read_report(directory)
-        report = _new_report(config, [*old.get("overrides", []), *overrides])
+        report = _new_report(config, [*old.get("overrides", []), *overrides], resolved or config)
         report["metrics"], report["timing"] = old.get("metrics", {}), old.get("timing", {})
         report["best"] = old.get("best")
         return cls(directory, config, config_yaml, report, read_epochs(directory))
@@ -154,16 +167,16 @@ def already_holds_a_run(directory: Path) -> str:
     )
 
 
-def _new_report(config: Mapping[str, Any], overrides: Iterable[str]) -> Report:
+def _new_report(config: Mapping[str, Any], overrides: Iterable[str], resolved: Mapping[str, Any]) -> Report:
     return {
         "schema": SCHEMA,
         "status": "running",
         "name": config.get("name"),
         "tags": list(config.get("tags") or []),
-        "seed": int(config["seed"]),
-        "config_hash": config_hash(config),
+        "seed": int(resolved["seed"]),
+        "config_hash": config_hash(resolved),
         "repetitions": list((config.get("sweep") or {}).get("repetitions") or ["seed"]),
-        "overrides": list(overrides),
+        "overrides": list(map(masked_override, overrides)),
         "metrics": {},
         "objective": None,
         "objective_metric": None,

@@ -41,6 +41,7 @@ def evaluate(directory: Path, overrides: Sequence[str] = (), checkpoint: str = B
     if several := [override for override in overrides if override.partition("=")[0] in fixed]:
         raise ConfigError(f"{several[0]}: an evaluation runs on one device; leave it out")
     cfg = saved_config(directory, [*changes, *overrides])
+    cfg.logger = cfg.callbacks = None  # they are not built, so what they lack, a secret for one, is no matter
     require(all_problems(cfg))
     settle_process(seed=cfg.seed, matmul_precision=cfg.get("matmul_precision", "highest"))
     data = build_data(cfg)

@@ -61,7 +61,8 @@ def closing_table(record: RunRecord) -> str:
 
 
 def _granted(asked: object, precision: str) -> bool:
-    return str(asked) in ("None", precision, precision.removesuffix("-true"))
+    from_environment = str(asked).startswith("${")  # it is not written down what it was
+    return from_environment or str(asked) in ("None", precision, precision.removesuffix("-true"))
 
 
 def _shown(path: Path) -> str:

@@ -14,6 +14,7 @@ from strobe.config.rules import plainly
 from strobe.config.saved import saved_config
 from strobe.config.values import seconds
 from strobe.errors import CheckpointError, ConfigError
+from strobe.machine.secrets import MASK
 from strobe.record.checkpoints import load_checkpoint, newest_checkpoint, state_problems
 from strobe.record.layout import CHECKPOINTS
 from strobe.record.lightning_state import saved_epochs
@@ -98,7 +99,7 @@ def _changed(old: DictConfig, new: DictConfig) -> list[str]:
         key
         for key in {**before, **after}
         if key in fixed or key.startswith(tuple(f"{name}." for name in fixed))
-        if before.get(key) != after.get(key)
+        if before.get(key) not in (after.get(key), MASK)
     ]
     classes = [key.removesuffix("_target_") for key in keys if key.endswith("_target_")]
     keys = [key for key in keys if key.endswith("_target_") or not key.startswith(tuple(classes))]

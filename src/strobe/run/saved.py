@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from strobe.config.saved import saved_config
 from strobe.config.targets import problems_with_targets
+from strobe.config.values import unresolved
 from strobe.errors import CheckpointError, require
 from strobe.record.checkpoints import load_checkpoint, load_state
 from strobe.record.layout import BEST, CHECKPOINTS
@@ -51,6 +52,7 @@ def saved_net(directory: Path, checkpoint: str = BEST) -> SavedNet:
         CheckpointError: If the checkpoint can't be used.
     """
     cfg = saved_config(directory)
+    require(unresolved(OmegaConf.masked_copy(cfg, ["model"])))
     require(problems_with_targets(OmegaConf.create({"model": cfg.model})))
     path = directory / CHECKPOINTS / checkpoint
     saved = load_checkpoint(path)

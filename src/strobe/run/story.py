@@ -1,7 +1,6 @@
 """The story of one run, top to bottom: build, fit, test, and a record of whatever happens."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,11 +17,13 @@ from strobe.callbacks.tensorboard import log_hparams
 from strobe.config.checks import problems_with_libraries
 from strobe.config.compose import plain, resolved
 from strobe.config.values import problems
+from strobe.config.written import learn_secrets, written
 from strobe.distributed import slurm
 from strobe.distributed.launch import Ranks, started_ranks
-from strobe.errors import RunError, as_run_error, require, status_of
+from strobe.errors import RunError, as_run_error, require, status_of, tell
 from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
+from strobe.machine.secrets import known, learn
 from strobe.record.checkpoints import load_weights
 from strobe.record.run_record import RunRecord
 from strobe.run.build import Run, build, build_data, build_net
@@ -52,7 +53,9 @@ def train(
     Raises:
         RunError: If the run did not complete; its ``status`` is what the report says.
     """
+    learn_secrets(cfg)
     require(problems(cfg))
+    as_written = written(cfg)
     cfg = resolved(cfg)  # from here on, values alone
     require(problems_with_libraries(cfg))
     config = plain(cfg)
@@ -63,7 +66,7 @@ def train(
         accelerator=str(cfg.trainer.accelerator),
         devices=config["trainer"]["devices"],
         directory=directory,
-        child=partial(_train_as_rank, config, directory, callbacks),
+        child=partial(_train_as_rank, config, directory, callbacks, known()),
     ) as ranks:
         # A run begins in one of four ways, and here is where they part:
         #   new                  the directory holds no run: the record starts at once;
@@ -72,7 +75,7 @@ def train(
         #   resumed at its test  the same, where all was trained: the fit is left out;
         #   queued again         SLURM has typed the same command anew: it was turned into `resume=` before it got here.
         begin = RunRecord.start if cfg.resume is None else RunRecord.resume
-        record = begin(directory, config, OmegaConf.to_yaml(cfg), overrides)
+        record = begin(directory, as_written, OmegaConf.to_yaml(OmegaConf.create(as_written)), overrides, config)
         with recorded(record, ranks, batch_size=cfg.data.batch_size) as stop:
             data = build_data(cfg)
             net = build_net(cfg, data)
@@ -102,7 +105,11 @@ def train(
     return record.report["objective"]
 
 
-def _train_as_rank(config: Mapping[str, Any], directory: Path, callbacks: Sequence[CallbackFactory]) -> None:
+def _train_as_rank(
+    config: Mapping[str, Any], directory: Path, callbacks: Sequence[CallbackFactory], secrets: Mapping[str, str]
+) -> None:
+    for secret, shown in secrets.items():
+        learn(secret, shown)
     cfg = OmegaConf.create(dict(config))
     train(cfg, directory, callbacks=callbacks)
 
@@ -137,7 +144,7 @@ def recorded(record: RunRecord, ranks: Ranks, *, batch_size: int) -> Iterator[St
 def _give_up(record: RunRecord, error: RunError) -> None:
     if record.report["status"] == "running":
         record.finish(status_of(error), error)
-        print(error, file=sys.stderr, flush=True)
+        tell(str(error))
 
 
 def _fit(run: Run, record: RunRecord, checkpoint: Path | None) -> None:

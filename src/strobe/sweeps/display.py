@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from strobe.machine.text import printable
 from strobe.record.layout import Mode
 from strobe.sweeps.jobs import Job
 
@@ -49,7 +50,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line, above the table where there is one."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text, lines=True), markup=False, highlight=False, soft_wrap=True)
 
     def started(self, job: Job) -> None:
         """A job has begun, or was found finished."""
@@ -90,7 +91,7 @@ class Display:
         for job in [*ended[-max(1, _RECENT - len(active)) :], *active]:
             style = {"completed": "green", "running": "yellow"}.get(job.status, "red")
             objective = "" if job.objective is None else f"{job.objective:.4f}"
-            table.add_row(escape(job.directory.name), f"[{style}]{job.status}[/]", objective)
+            table.add_row(escape(printable(job.directory.name)), f"[{style}]{job.status}[/]", objective)
         return table
 
     def _done(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from strobe.errors import ConfigError, InterruptedRunError, PreemptedError
+from strobe.machine.signals import hangup_signals
 from strobe.record.layout import SUCCEEDED, Mode
 from strobe.sweeps.display import Display
 from strobe.sweeps.jobs import Job, Planner, Rerun, arguments_of, command_flags, prepare_directory
@@ -123,7 +124,7 @@ def only_one(directory: Path) -> Iterator[None]:
 
 def _wind_down(pool: Pool, number: int, display: Display) -> None:
     try:
-        pool.ask(number)
+        pool.ask(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
         while pool.running:
             for job in pool.wait(timeout=1.0):
                 display.ended(job)
@@ -136,7 +137,8 @@ def _signals_raise() -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         raise _SignaledError(number)
 
-    before: dict[int, Any] = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, *hangup_signals())
+    before: dict[int, Any] = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from strobe.config.compose import plain
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
+from strobe.machine.secrets import masked_override, to_give_again
 from strobe.record.identity import config_hash
 from strobe.record.layout import CHECKPOINTS, FAILED, REPORT, SUCCEEDED, Status
 from strobe.record.report import Report, failure_line, read_report
@@ -134,7 +135,7 @@ def plan_jobs(
         cfg = planner.compose(overrides)
         for line in problems(cfg):
             wrong[line] = None
-        shown = [override for override in overrides if _key(override) in varying]
+        shown = [masked_override(override) for override in overrides if _key(override) in varying]
         job = Job(number, list(overrides), shown, sweep_dir / job_name(number, shown), config_hash(plain(cfg)))
         if job.hash in planned:  # the same experiment twice is one result, not two
             continue
@@ -207,7 +208,7 @@ def prepare_directory(job: Job) -> None:
 def arguments_of(job: Job, planner: Planner, flags: Sequence[str]) -> list[str]:
     """The command line of a job, after ``python -m src.train``."""
     if job.plan == "resume":
-        return [f"resume={job.directory}"]
+        return [f"resume={job.directory}", *to_give_again(job.overrides)]
     directory = str(job.directory).replace("'", r"\'")
     return [*flags, *planner.hydra_overrides, *job.overrides, f"hydra.run.dir='{directory}'", "hydra.mode=RUN"]
 

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from strobe.errors import ConfigError
+from strobe.machine.signals import hangup_signals, ignored
 from strobe.record.layout import FAILED, STOPPED, SUCCEEDED
 from strobe.record.report import Report, failure_line, read_report, settle_report
 from strobe.sweeps.jobs import Job
@@ -76,6 +78,9 @@ class Pool:
             args=(list(arguments), str(job.directory), slot.environment() | job.environment, str(Path.cwd())),
             name=job.directory.name,
         )
+        if self._context.get_start_method() == "forkserver":
+            with ignored(*hangup_signals()):  # of the driver's terminal: the server has to outlive the jobs
+                forkserver.ensure_running()
         process.start()
         job.status = "running"
         self._running.append(_Running(job, slot, process, time.monotonic()))

@@ -12,11 +12,12 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from strobe.config.compose import plain
 from strobe.config.rules import choice, whole
 from strobe.config.rules import number as a_number
 from strobe.config.values import problems
+from strobe.config.written import written
 from strobe.errors import ConfigError, require
+from strobe.machine.secrets import masked_override
 from strobe.record.identity import identity
 from strobe.record.layout import METRICS, STOPPED
 from strobe.record.report import read_report
@@ -150,7 +151,7 @@ class _Supply:
             asked = self.study.ask()
             overrides = [*self.space.fixed, *self.space.suggest(asked)]
             self._lock(asked.number)
-            asked.set_user_attr(_OVERRIDES, overrides)
+            asked.set_user_attr(_OVERRIDES, list(map(masked_override, overrides)))
         return self._job(asked.number, overrides)
 
     def _time_is_up(self) -> bool:
@@ -205,7 +206,8 @@ class _Supply:
             self.study.tell(trial.number, state=TrialState.FAIL)
             self._unlock(trial.number)
             return None
-        job = self._job(trial.number, list(overrides))
+        secrets = {masked_override(override): override for override in self.space.fixed}
+        job = self._job(trial.number, [secrets.get(override, override) for override in overrides])
         try:
             report = read_report(job.directory)
         except ConfigError:
@@ -258,7 +260,7 @@ def _about(search: SearchSettings, space: Space, planner: Planner, settings: Set
     """What a study is about: its trials can't be compared with those of another objective, setting or space."""
     modes = [METRICS.get(name, "min") for name in search.objectives] or [settings.mode]  # parameters, seconds: the less
     names = list(search.objectives) or [settings.objective]
-    fixed = identity(plain(planner.compose(space.fixed)))
+    fixed = identity(written(planner.compose(space.fixed)))
     return {
         "objective": dict(zip(names, modes, strict=True)),
         "space": {key: str(distribution) for key, distribution in space.distributions.items()},

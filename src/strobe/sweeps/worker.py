@@ -4,7 +4,6 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 import strobe.run.story  # noqa: F401  # the heavy imports of a run
+from strobe.machine.streams import settle_streams
 
 CONSOLE_LOG = "console.log"
 
@@ -52,6 +52,5 @@ def _redirect(path: Path) -> None:
     with path.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
-    faulthandler.enable(sys.stderr)  # a segmentation fault leaves a traceback
+    settle_streams(anew=True)  # those there are, are the warm server's
+    faulthandler.enable(2)  # a segmentation fault leaves a traceback

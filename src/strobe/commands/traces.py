@@ -1,0 +1,109 @@
+"""The directory that a command makes, and how it is taken back where the command turns out to be wrong."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from strobe.errors import ConfigError
+from strobe.machine.rank import process_rank
+from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES, REPORT
+
+_OURS = (REPORT, CONFIG, PACKAGES, CHANGES, ".hydra", "tensorboard")
+
+
+@dataclass(frozen=True)
+class _Made:
+    directory: Path
+    folders: Sequence[Path]  # that were not there before, the innermost first
+    before: frozenset[str]
+    log: str
+    new_run: bool
+
+
+_made: _Made | None = None
+
+
+def make_directory(directory: Path, log: str, *, new: bool) -> None:
+    """Make a run's directory; `take_back` undoes it.
+
+    Args:
+        directory: Of the run.
+        log: Name of its log file.
+        new: Whether the run begins, and is not resumed.
+
+    Raises:
+        ConfigError: If it can't be made or written to.
+    """
+    global _made
+    directory = directory.absolute()
+    before = frozenset(entry.name for entry in directory.iterdir()) if directory.is_dir() else frozenset()
+    _made = _Made(directory, _make(directory, "hydra.run.dir"), before, log, new)
+
+
+def require_writable(directory: Path, key: str) -> None:
+    """Refuse a directory that can't be made or written to, and leave no trace of having tried.
+
+    Raises:
+        ConfigError: If it can't be; names the key that it is the value of.
+    """
+    _remove(_make(directory.absolute(), key))
+
+
+def take_back() -> None:
+    """Remove what a refused command has made: all of a new directory, and what is its own in one that was there.
+
+    A job of a sweep keeps what it has: there, being refused is a result.
+    """
+    if _made is None or process_rank() > 0 or multiprocessing.parent_process() is not None:
+        return
+    directory = _made.directory
+    entries = [path for path in directory.iterdir() if path.name not in _made.before] if directory.is_dir() else []
+    if not _made.new_run:
+        names: tuple[str, ...] = (_made.log,)
+    elif any((directory / name).exists() for name in (CHECKPOINTS, EPOCHS)) or _holds_anothers_run(directory):
+        return
+    else:
+        names = (*_OURS, _made.log)
+    for path in entries:
+        if path.name in names or path.match("train_rank_*.log"):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    _remove(_made.folders)
+
+
+def _make(directory: Path, key: str) -> list[Path]:
+    """Make a directory and those above it; returns the ones that were not there, the innermost first."""
+    folders: list[Path] = []
+    try:
+        folders += [folder for folder in (directory, *directory.parents) if not folder.exists()]
+        directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    except (FileExistsError, NotADirectoryError):
+        reason = "there is something that is no directory"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    else:
+        return folders
+    _remove(folders)
+    raise ConfigError(f"{key}={str(directory)!r}: can't be written to: {reason}; choose another with {key}=<dir>")
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # something else has begun to use it
+            folder.rmdir()
+
+
+def _holds_anothers_run(directory: Path) -> bool:
+    try:
+        report = json.loads((directory / REPORT).read_text(encoding="utf-8"))
+        return bool(report["pid"] != os.getpid())
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
