@@ -10,7 +10,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -77,7 +77,8 @@ def hydra_main(cfg: DictConfig) -> float | None:
         from strobe.run.story import train
 
         directory = Path(hydra_config.runtime.output_dir)
-        return train(cfg, directory, without_resume(hydra_config.overrides.task), callbacks=_of_a_search(cfg))
+        typed: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # as it was typed
+        return train(cfg, directory, without_resume(typed), callbacks=_of_a_search(cfg))
     except BaseException as error:
         if hydra_config.mode == RunMode.RUN:
             raise Ended from error

@@ -50,7 +50,8 @@ def unresolved(cfg: DictConfig) -> Iterator[str]:
     try:
         for key in sorted(OmegaConf.missing_keys(cfg)):
             yield f"{key}: has no value yet (???), give it one: {key}=..."
-        for key, value in leaves(OmegaConf.to_container(cfg, resolve=True), into_lists=True):
+        OmegaConf.to_container(cfg, resolve=True)
+        for key, value in leaves(OmegaConf.to_container(cfg, resolve=False), into_lists=True):
             if value == MASK:
                 yield (
                     f"{key}={MASK}: a secret that the run has not written down; give it again, {key}=..., or for good "
