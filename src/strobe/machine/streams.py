@@ -26,7 +26,7 @@ def settle_streams(*, anew: bool = False) -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest number that is free
     if anew or (sys.stdout is sys.__stdout__ and not isinstance(sys.stdout, _Stream)):
         sys.stdout = _settled(sys.stdout, 1)
     if anew or (sys.stderr is sys.__stderr__ and not isinstance(sys.stderr, _Stream)):
