@@ -1,6 +1,8 @@
 """Registers `hydra/launcher=local`, `hydra/sweeper=grid` and `hydra/sweeper=optuna`."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from omegaconf import DictConfig
 from strobe.commands.sweep import grid, search
 from strobe.config.written import without_secrets
 from strobe.errors import ConfigError
+from strobe.record.layout import STUDY
 
 
 @dataclass
@@ -103,17 +106,9 @@ class GridSweeper(BasicSweeper):
         """Run the grid; nothing is left behind if its first check fails."""
         assert self.config is not None
         directory = Path(str(self.config.hydra.sweep.dir))
-        new_folders = [folder for folder in (directory, *directory.parents) if not folder.exists()]
         self.config = without_secrets(self.config) or self.config  # it is written down; the launcher has its own
-        try:
+        with _left_only_with_jobs(directory):
             return super().sweep(arguments)
-        finally:
-            ours = {"multirun.yaml", ".lock"}
-            if new_folders and directory.is_dir() and {entry.name for entry in directory.iterdir()} <= ours:
-                for entry in directory.iterdir():
-                    entry.unlink()
-                for folder in new_folders:
-                    folder.rmdir()
 
 
 class OptunaSweeper(Sweeper):
@@ -171,4 +166,20 @@ class OptunaSweeper(Sweeper):
             raise ConfigError("a search runs its trials itself: choose hydra/launcher=local")
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         space = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
-        search(self.config, self.context.config_loader, space, self.how, self.launcher.room)
+        with _left_only_with_jobs(Path(str(self.config.hydra.sweep.dir))):
+            search(self.config, self.context.config_loader, space, self.how, self.launcher.room)
+
+
+@contextmanager
+def _left_only_with_jobs(directory: Path) -> Iterator[None]:
+    """Remove a sweep's directory that the block has made, where there is no job in it: it was refused, or is a plan."""
+    new_folders = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        entries = list(directory.iterdir()) if new_folders and directory.is_dir() else []
+        if entries and {entry.name for entry in entries} <= {"multirun.yaml", ".lock", STUDY, ".ask.lock", ".locks"}:
+            shutil.rmtree(directory)
+            for folder in new_folders[1:]:
+                with suppress(OSError):  # another sweep has begun in it
+                    folder.rmdir()

@@ -43,13 +43,13 @@ class CheckFirst(Callback):
             require(problems(cfg))
             require(idle_additions(config.hydra))
             new = cfg.resume is None and config.hydra.output_subdir is not None
-            require([already_holds_a_run(directory)] if new and (directory / REPORT).exists() else [])
+            require([already_holds_a_run(directory)] if new and _holds_a_run(directory) else [])
             if cfg.validate == "only":
                 from strobe.config.plan import plan  # torch: only where targets and signatures are asked for
 
                 print(plan([cfg]))
                 raise SystemExit(0)
-            make_directory(directory, f"{config.hydra.job.name}.log", new=cfg.resume is None)
+            make_directory(directory, f"{config.hydra.job.name}.log", new=new)
         if config.hydra.output_subdir is not None and without_secrets(config) is not None:
             self._subdirectory = str(config.hydra.output_subdir)
             with read_write(config), open_dict(config):
@@ -64,7 +64,7 @@ class CheckFirst(Callback):
         with _refusals_end():
             learn_secrets(_of_the_job(config))
             if config.get("validate") != "only":
-                require_writable(Path(config.hydra.sweep.dir), "hydra.sweep.dir")
+                require_writable(Path(config.hydra.sweep.dir))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Write Hydra's record of a command that holds secrets; another launcher's jobs find one that Hydra wrote."""
@@ -82,6 +82,13 @@ class CheckFirst(Callback):
             ("overrides.yaml", harmless.hydra.overrides.task),
         ):
             (folder / name).write_text(OmegaConf.to_yaml(node), encoding="utf-8")
+
+
+def _holds_a_run(directory: Path) -> bool:
+    try:
+        return (directory / REPORT).exists()
+    except OSError:  # no directory can have such a name
+        return False
 
 
 def _of_the_job(config: DictConfig) -> DictConfig:

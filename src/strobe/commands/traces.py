@@ -13,6 +13,7 @@ from pathlib import Path
 from strobe.errors import ConfigError
 from strobe.machine.rank import process_rank
 from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES, REPORT
+from strobe.record.lock import require_idle
 
 _OURS = (REPORT, CONFIG, PACKAGES, CHANGES, ".hydra", "tensorboard")
 
@@ -21,9 +22,8 @@ _OURS = (REPORT, CONFIG, PACKAGES, CHANGES, ".hydra", "tensorboard")
 class _Made:
     directory: Path
     folders: Sequence[Path]  # that were not there before, the innermost first
-    before: frozenset[str]
-    log: str
-    new_run: bool
+    before: frozenset[str]  # what it held
+    ours: tuple[str, ...]
 
 
 _made: _Made | None = None
@@ -42,41 +42,42 @@ def make_directory(directory: Path, log: str, *, new: bool) -> None:
     """
     global _made
     directory = directory.absolute()
-    before = frozenset(entry.name for entry in directory.iterdir()) if directory.is_dir() else frozenset()
-    _made = _Made(directory, _make(directory, "hydra.run.dir"), before, log, new)
+    before = frozenset(path.name for path in directory.iterdir()) if directory.is_dir() else frozenset()
+    folders = _make(directory, "hydra.run.dir")
+    _made = _Made(directory, folders, before, (*_OURS, log) if new else (log,))
 
 
-def require_writable(directory: Path, key: str) -> None:
-    """Refuse a directory that can't be made or written to, and leave no trace of having tried.
+def require_writable(directory: Path) -> None:
+    """Refuse a sweep's directory that can't be made or written to; it is made later.
 
     Raises:
-        ConfigError: If it can't be; names the key that it is the value of.
+        ConfigError: If it can't be.
     """
-    _remove(_make(directory.absolute(), key))
+    _remove(_make(directory.absolute(), "hydra.sweep.dir"))
 
 
 def take_back() -> None:
-    """Remove what a refused command has made: all of a new directory, and what is its own in one that was there.
+    """Remove what a refused command has made: a new directory, and in one that was there what has come of it.
 
-    A job of a sweep keeps what it has: there, being refused is a result.
+    Nothing is removed where something was trained, or another process trains. A job of a sweep keeps what it has:
+    there, being refused is a result.
     """
     if _made is None or process_rank() > 0 or multiprocessing.parent_process() is not None:
         return
     directory = _made.directory
-    entries = [path for path in directory.iterdir() if path.name not in _made.before] if directory.is_dir() else []
-    if not _made.new_run:
-        names: tuple[str, ...] = (_made.log,)
-    elif any((directory / name).exists() for name in (CHECKPOINTS, EPOCHS)) or _holds_anothers_run(directory):
+    if not directory.is_dir() or any((directory / name).exists() for name in (CHECKPOINTS, EPOCHS)):
         return
-    else:
-        names = (*_OURS, _made.log)
-    for path in entries:
-        if path.name in names or path.match("train_rank_*.log"):
+    if _holds_anothers_run(directory):
+        return
+    for path in list(directory.iterdir()):
+        if path.name in _made.before:
+            continue
+        if path.name in _made.ours or path.match("train_rank_*.log"):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     _remove(_made.folders)
 
 
-def _make(directory: Path, key: str) -> list[Path]:
+def _make(directory: Path, key: str) -> Sequence[Path]:
     """Make a directory and those above it; returns the ones that were not there, the innermost first."""
     folders: list[Path] = []
     try:
@@ -101,9 +102,10 @@ def _remove(folders: Sequence[Path]) -> None:
 
 def _holds_anothers_run(directory: Path) -> bool:
     try:
+        require_idle(directory)
         report = json.loads((directory / REPORT).read_text(encoding="utf-8"))
         return bool(report["pid"] != os.getpid())
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ConfigError, ValueError, KeyError, TypeError):
         return True

@@ -18,6 +18,9 @@ def replacing(path: Path, *, ending: str = "") -> Iterator[Path]:
     Args:
         path: The file to replace.
         ending: Of the temporary name, for writers that look at it.
+
+    Raises:
+        OSError: If it can't be written; the error names ``path``.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{ending}")
     try:
@@ -25,8 +28,10 @@ def replacing(path: Path, *, ending: str = "") -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk is met in a write or a flush, which know of no name
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
 
 
@@ -34,6 +39,29 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace a file's text; see `replacing`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def create(path: Path, text: str) -> None:
+    """Make a file that must not be there: whole from the first moment, and of several at once one makes it.
+
+    Raises:
+        FileExistsError: If it is there.
+    """
+    made = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with made.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(made, path)  # a rename would replace what is there
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            path.touch(exist_ok=False)
+            made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def sweep_leftovers(directory: Path) -> None:
