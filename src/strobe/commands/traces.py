@@ -42,8 +42,8 @@ def make_directory(directory: Path, log: str, *, new: bool) -> None:
     """
     global _made
     directory = directory.absolute()
-    before = frozenset(path.name for path in directory.iterdir()) if directory.is_dir() else frozenset()
     folders = _make(directory, "hydra.run.dir")
+    before = frozenset(path.name for path in directory.iterdir())
     _made = _Made(directory, folders, before, (*_OURS, log) if new else (log,))
 
 
@@ -91,7 +91,7 @@ def _make(directory: Path, key: str) -> Sequence[Path]:
     else:
         return folders
     _remove(folders)
-    raise ConfigError(f"{key}={str(directory)!r}: can't be written to: {reason}; choose another with {key}=<dir>")
+    raise ConfigError(f"{key}={str(directory)!r:.300}: can't be written to: {reason}; choose another with {key}=<dir>")
 
 
 def _remove(folders: Sequence[Path]) -> None:

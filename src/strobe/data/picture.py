@@ -1,43 +1,108 @@
 """A picture file of any size and mode -> the pixels that a net takes."""
 
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's mode by number of channels."""
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM")
+"""Rows of pixels. Of Pillow's others some are programs, such as EPS, for which it starts Ghostscript."""
+
+_MOST_PIXELS = 64_000_000  # while it is converted, a picture takes up to twelve bytes for each
+
+
+class PictureError(Exception):
+    """A file is no picture that is read here; the message says why."""
+
 
 def read_picture(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Decode, turn as its camera says, convert and scale, whatever its own proportions.
+    """Decode, turn as its camera says, convert and scale, whatever its own proportions; of several, the first.
 
     Args:
-        path: The file.
+        path: The file; what it is follows from its content.
         shape: ``(channels, height, width)``.
 
     Returns:
         ``(C, H, W)`` uint8.
 
     Raises:
-        OSError: If it is no picture that can be read; on damaged files Pillow raises nearly anything else too.
+        PictureError: If it is no regular file, of no kind that is read here, or too large.
+        OSError: If it can't be read; on damaged files Pillow raises nearly anything else too.
     """
     channels, height, width = shape
-    with Image.open(path) as picture:
+    with _regular_file(path) as file, _opened(file) as picture:
         plain = _without_surprises(ImageOps.exif_transpose(picture)).convert(MODES[channels])
         scaled = plain.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(scaled, dtype=np.uint8)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+@contextmanager
+def _regular_file(path: Path) -> Iterator[BinaryIO]:
+    """The file, opened without waiting for whoever would write to it were it a pipe.
+
+    Raises:
+        PictureError: If it is a pipe, a device, a directory, or such.
+    """
+    # O_NONBLOCK: to open a pipe would wait. O_NOCTTY: a terminal must not become this process's. Not on Windows.
+    flags = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
+    with open(os.open(path, os.O_RDONLY | flags), "rb") as file:  # noqa: PTH123  # a Path can't open a descriptor
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise PictureError("is no regular file")
+        yield file
+
+
+@contextmanager
+def _opened(file: BinaryIO) -> Iterator[Image.Image]:
+    """The picture, not yet decoded.
+
+    Raises:
+        PictureError: If its format is none that is read here, or it has too many pixels.
+    """
+    too_large = f"has more than {_MOST_PIXELS:,} pixels"
+    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+        try:
+            picture = Image.open(file, formats=_formats())
+        except UnidentifiedImageError:
+            raise PictureError(f"is no picture of a kind that is read here ({', '.join(_FORMATS)})") from None
+        except Image.DecompressionBombError:
+            raise PictureError(too_large) from None
+        with picture:
+            if picture.width * picture.height > _MOST_PIXELS:
+                raise PictureError(too_large)
+            yield picture
+
+
+def _formats() -> list[str]:
+    """Those of them that this build of Pillow has."""
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
 def _without_surprises(picture: Image.Image) -> Image.Image:
-    """The picture in a mode that Pillow converts as one would think."""
+    """The picture in a mode that Pillow converts as one would think.
+
+    Raises:
+        PictureError: If there is none.
+    """
     if picture.mode.startswith("I"):  # 16 bits per pixel: converted as they are, all but the darkest become white
         return Image.fromarray((np.asarray(picture).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+    if picture.mode == "F":
+        raise PictureError("has floating-point pixels, which may mean anything; save it with 8 bits")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         # As viewers show it: what is left of a transparent picture without its transparency may be all black.
         paper = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(paper, picture.convert("RGBA"))
+        straight = picture.convert("LA") if picture.mode == "La" else picture
+        return Image.alpha_composite(paper, straight.convert("RGBA"))
     return picture

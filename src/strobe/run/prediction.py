@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strobe.data.picture import ENDINGS, read_picture
+from strobe.data.picture import ENDINGS, PictureError, read_picture
 from strobe.errors import ConfigError, first_line
 from strobe.machine.table import aligned
 from strobe.run.saved import SavedNet
@@ -51,7 +51,7 @@ def predict(net: SavedNet, files: Sequence[Path], *, invert: bool = False) -> Pr
             try:
                 read[file] = read_picture(file, net.shape)
             except Exception as error:  # Pillow's readers raise SyntaxError, TypeError and others on damaged files
-                predictions.refused.append((file, _reason(file, error)))
+                predictions.refused.append((file, _reason(error)))
         if not read:
             continue
         pixels = torch.from_numpy(np.stack(list(read.values())))
@@ -71,12 +71,15 @@ def pictures(paths: Sequence[Path]) -> list[Path]:
     """The files themselves, and of a directory the pictures in it, by name.
 
     Raises:
-        ConfigError: If a directory holds none.
+        ConfigError: If a directory holds none, or can't be read.
     """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+            try:
+                inside = sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+            except OSError as error:
+                raise ConfigError(f"{path} can't be read: {error.strerror}") from None
             if not inside:
                 raise ConfigError(f"{path} holds no pictures ({', '.join(sorted(ENDINGS))})")
             files += inside
@@ -93,10 +96,13 @@ def table(predictions: Predictions) -> str:
     )
 
 
-def _reason(file: Path, error: Exception) -> str:
-    if not file.exists():
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    return f"can't be read as a picture: {first_line(error)}"
+    if isinstance(error, PictureError):
+        return str(error)
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+    return f"can't be read as a picture: {reason}"
 
 
 def _dark_on_light(net: SavedNet, pixels: Tensor) -> int:
