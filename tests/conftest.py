@@ -17,6 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from strobe.config.compose import CONF
+from strobe.machine.secrets import forget_all
 from tests.tiny import write_tiny
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,6 +59,12 @@ def compose_config() -> Iterator[Compose]:
     GlobalHydra.instance().clear()
 
 
+@pytest.fixture(autouse=True)
+def _secrets() -> Iterator[None]:
+    yield
+    forget_all()
+
+
 @pytest.fixture
 def train_tiny(compose_config: Compose, tiny_root: Path, tmp_path: Path) -> Train:
     """Train on the tiny set in this process (importing torch anew takes seconds); returns the run directory."""
@@ -84,7 +91,7 @@ def command(tmp_path: Path) -> Command:
         return subprocess.run(
             [sys.executable, "-m", f"src.{entry}", *arguments],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+            env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", **env},
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -110,7 +117,8 @@ def unused_port() -> int:
 
 @pytest.fixture(autouse=True)
 def _signal_handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
     yield
     for number, handler in before.items():
         assert signal.getsignal(number) == handler, "a run left a signal handler behind"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from strobe.commands.parser import Parser
+from strobe.errors import RunError, exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,8 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from strobe.data.idx import MNIST
     from strobe.data.root import default_root
 
-    root = options.root or default_root()
-    MNIST().prepare(root, download=True)
+    try:
+        root = options.root or default_root()
+        MNIST().prepare(root, download=True)
+    except RunError as error:
+        return exit_code(error)
     match options.what:
         case "commands":
             print(compare(root, options.rounds))

@@ -17,6 +17,7 @@ from typing import Literal
 
 from strobe.commands.parser import Parser
 from strobe.data.root import default_root
+from strobe.errors import ConfigError, exit_code
 from strobe.machine.devices import available_cpus
 from strobe.machine.program import typed
 
@@ -66,10 +67,14 @@ def check(data_root: Path) -> Iterator[Finding]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 if something is wrong."""
     parser = Parser("doctor", description=__doc__)
-    parser.add_argument("--root", type=Path, default=default_root(), help="where datasets are kept")
+    parser.add_argument("--root", type=Path, help="where datasets are kept (default: the per-user cache)")
     options = parser.parse_args(arguments)
+    try:
+        root = options.root or default_root()
+    except ConfigError as error:
+        return exit_code(error)
     states = []
-    for finding in check(options.root):
+    for finding in check(root):
         states.append(finding.state)
         print(f"{finding.state:<5}  {finding.what:<14}  {finding.detail}", flush=True)
     wrong = states.count("wrong")

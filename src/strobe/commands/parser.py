@@ -3,8 +3,8 @@
 import argparse
 from typing import Any, NoReturn
 
+from strobe.commands.surroundings import settle
 from strobe.machine.program import typed
-from strobe.machine.streams import settle_streams
 from strobe.machine.text import printable
 
 
@@ -17,7 +17,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, command: str, **settings: Any) -> None:
-        settle_streams()
+        settle()
         super().__init__(prog=" ".join(typed(command)), **settings)
 
     def error(self, message: str) -> NoReturn:

@@ -3,15 +3,16 @@
 import sys
 from collections.abc import Sequence
 
+from strobe.commands.surroundings import settle
 from strobe.config.compose import CONF, composed
 from strobe.errors import exit_code
-from strobe.machine.streams import answer, settle_streams
+from strobe.machine.streams import answer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     overrides = list(sys.argv[1:] if arguments is None else arguments)
-    settle_streams()
+    settle()
     if {"-h", "--help"} & set(overrides):
         return answer(__doc__)
     try:

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from strobe.commands.arguments import flag_first, with_absolute_path, with_resume, without_resume
+from strobe.commands.surroundings import settle
 from strobe.commands.traces import take_back
 from strobe.config.compose import CONF
 from strobe.config.overrides import explain
@@ -22,7 +23,6 @@ from strobe.config.values import objective, problems
 from strobe.distributed import slurm
 from strobe.errors import ConfigError, exit_code, require
 from strobe.machine.secrets import learn_typed
-from strobe.machine.streams import settle_streams
 
 
 class Ended(BaseException):
@@ -35,7 +35,7 @@ def main() -> int:
     Returns:
         0 completed, 1 failed, 2 the command or config is wrong, 130 interrupted, 143 preempted.
     """
-    settle_streams()
+    settle()
     learn_typed(sys.argv[1:])
     code = _trained()
     if code == ConfigError.exit_code:
@@ -47,7 +47,6 @@ def _trained() -> int:
     # Hydra would print its errors and exit with 1 by itself; this makes it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        Path.cwd()  # to Hydra a working directory that is gone is a bug of its own
         arguments = with_resume(with_absolute_path(flag_first(sys.argv[1:])))
         if "TORCHELASTIC_RUN_ID" in os.environ or slurm.tasks() > 1:
             from strobe.distributed.rendezvous import shared_arguments  # torch: only to ask torchrun's store

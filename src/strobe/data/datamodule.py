@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -22,7 +21,7 @@ from strobe.data.loaders import (
     torch_loader,
 )
 from strobe.data.order import BatchOrder
-from strobe.data.root import default_root
+from strobe.data.root import default_root, expanded
 from strobe.errors import ConfigError
 from strobe.record import lightning_state
 
@@ -69,7 +68,7 @@ class ImageDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.dataset = dataset
-        self.root = default_root() if root is None else Path(root).expanduser()
+        self.root = default_root() if root is None else expanded(str(root), "data.root")
         self.download = download
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size

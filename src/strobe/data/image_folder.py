@@ -15,6 +15,7 @@ from torch import Tensor
 
 from strobe.data.dataset import ImageDataset, SplitName
 from strobe.data.picture import ENDINGS, MODES, read_picture
+from strobe.data.root import expanded
 from strobe.errors import ConfigError, DatasetError
 from strobe.record.files import replacing, write_atomically
 
@@ -59,7 +60,7 @@ class ImageFolder(ImageDataset):
             raise ConfigError(f"data.dataset.size={list(size)}: must be [height, width] in pixels")
         if not 0 < test_share < 1 or not 0 <= max_unreadable <= 1:
             raise ConfigError("data.dataset.test_share and max_unreadable: must be shares between 0 and 1")
-        self.folder = Path(folder).expanduser().resolve()
+        self.folder = expanded(folder, "data.dataset.folder").resolve()
         if not self.folder.is_dir():
             raise ConfigError(f"data.dataset.folder={folder}: there is no such directory")
         self.title = self.folder.name

@@ -57,9 +57,11 @@ def _regular_file(path: Path) -> Iterator[BinaryIO]:
     """
     # O_NONBLOCK: to open a pipe would wait. O_NOCTTY: a terminal must not become this process's. Not on Windows.
     flags = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
-    with open(os.open(path, os.O_RDONLY | flags), "rb") as file:  # noqa: PTH123  # a Path can't open a descriptor
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise PictureError("is no regular file")
+    descriptor = os.open(path, os.O_RDONLY | flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PictureError("is no regular file")
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # a Path opens no descriptor
         yield file
 
 
@@ -100,9 +102,8 @@ def _without_surprises(picture: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(picture).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
     if picture.mode == "F":
         raise PictureError("has floating-point pixels, which may mean anything; save it with 8 bits")
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         # As viewers show it: what is left of a transparent picture without its transparency may be all black.
         paper = Image.new("RGBA", picture.size, "white")
-        straight = picture.convert("LA") if picture.mode == "La" else picture
-        return Image.alpha_composite(paper, straight.convert("RGBA"))
+        return Image.alpha_composite(paper, picture.convert("RGBA"))
     return picture

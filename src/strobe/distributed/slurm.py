@@ -19,7 +19,7 @@ _RUNS = Path("outputs/train/slurm")
 
 def tasks(environment: Mapping[str, str] = os.environ) -> int:
     """Of this step; 1 outside SLURM."""
-    return int(environment.get("SLURM_NTASKS", "") or 1)
+    return _number("SLURM_NTASKS", environment) or 1
 
 
 def step_directory(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -86,7 +86,13 @@ def requeue(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def _restarts(environment: Mapping[str, str]) -> int:
-    return int(environment.get("SLURM_RESTART_COUNT", "") or 0)
+    return _number("SLURM_RESTART_COUNT", environment)
+
+
+def _number(variable: str, environment: Mapping[str, str]) -> int:
+    """The value of a variable; 0 where it is not set, or to no number."""
+    value = environment.get(variable, "")
+    return int(value) if value.isdecimal() else 0
 
 
 def _is_resumable(run: Path) -> bool:

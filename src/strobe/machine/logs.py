@@ -16,6 +16,7 @@ class Formatter(logging.Formatter):
 
 def log_to_terminal() -> None:
     """Have warnings of a command that is not Hydra's said on standard error."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where there is no home to keep its cache in
     handler = logging.StreamHandler()
     handler.setFormatter(Formatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -23,11 +23,32 @@ _ABOUT = {
     *("kind", "method", "mode", "length", "len", "size", "dim", "dims", "count", "num", "limit", "ttl", "timeout"),
     *("enabled", "required", "index", "rate", "ratio", "weight"),
 }  # as the last word: the value tells of the secret, it is none
+_OF_TEXT = {
+    *(
+        "pad",
+        "padding",
+        "bos",
+        "eos",
+        "unk",
+        "unknown",
+        "sep",
+        "cls",
+        "class",
+        "mask",
+        "special",
+        "additional",
+        "start",
+    ),
+    *("end", "begin", "stop", "blank", "image", "patch", "word", "input", "output", "first", "last", "next"),
+}  # before the word token: a piece of what a model reads
 _NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _DEFAULT = re.compile(r"(\$\{oc\.env:[^,{}]+,)(?!null\}|\})[^{}]+(?=\})")  # of a variable that is not set
 _ASSIGNMENT = re.compile(
-    r"((?P<name>[\w.-]+)[\"']?\s*(?::\s*\w+\s*)?[:=]\s*[rbf]?(?P<quote>[\"']?))(?P<value>(?<=[\"'])[^\"'\n]+|[^\s\"'(){}\[\],;]{6,})"
-)  # in Python, YAML, JSON, TOML and shell
+    r"(?P<before>(?<![\w.-])(?P<name>[\w.-]{1,80})[\"']?\]?[ \t]{0,20}"
+    r"(?::[ \t]{0,20}\w{1,40}[ \t]{0,20})?[:=][ \t]{0,20})"
+    r"(?:[rbf]?(?P<quote>[\"'])[^\"'\n]{4,}(?P=quote)|(?=\S{0,200}\d)[^\s\"'(){}\[\],;#]{8,}(?=[ \t,;]*(?:#.*)?$))",
+    re.MULTILINE,
+)  # in Python, YAML, JSON, TOML or shell, of a text in quotes; or of a bare word with a digit that ends its line
 _SHORTEST = 4  # a text that is masked wherever it occurs
 _DISTINCT = 8  # one of so many characters also within a word
 
@@ -39,6 +60,8 @@ def is_secret(key: str) -> bool:
     """Whether a key, such as ``api_key``, ``hf_token`` or ``WANDB_API_KEY``, is that of a secret."""
     words = _words(key)
     if not words or words[-1] in _ABOUT:
+        return False
+    if _is_token(key) and words[-2:-1] and words[-2] in _OF_TEXT:
         return False
     pairs = itertools.pairwise(words)
     return _is_token(key) or not _SECRET.isdisjoint(words) or any(a in _KEYS_TO and b == "key" for a, b in pairs)
@@ -69,8 +92,8 @@ def masked_override(override: str) -> str:
 
 
 def masked_assignments(text: str) -> str:
-    """Lines of code and settings, what they assign in quotes or as a bare word to the name of a secret masked."""
-    return redacted(_ASSIGNMENT.sub(lambda found: f"{found[1]}{MASK}" if _assigns_secret(found) else found[0], text))
+    """Lines of code and settings without the texts that they assign to names of secrets."""
+    return redacted(_ASSIGNMENT.sub(_without_value, text))
 
 
 def to_give_again(overrides: Iterable[str]) -> list[str]:
@@ -128,9 +151,9 @@ def _occurrence(secret: str) -> str:
     return re.escape(secret) if len(secret) >= _DISTINCT else rf"(?<!\w){re.escape(secret)}(?!\w)"
 
 
-def _assigns_secret(found: re.Match[str]) -> bool:
-    """Whether a name is that of a secret, and what it is given is one: a bare word of code is another name."""
-    return is_secret(found["name"]) and (found["quote"] != "" or any(map(str.isdigit, found["value"])))
+def _without_value(assignment: re.Match[str]) -> str:
+    quote = assignment["quote"] or ""
+    return f"{assignment['before']}{quote}{MASK}{quote}" if is_secret(assignment["name"]) else assignment[0]
 
 
 def _words(key: str) -> list[str]:

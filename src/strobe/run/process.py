@@ -17,6 +17,7 @@ EXPECTED_WARNINGS = (
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",  # inside Lightning 2.6
     ".*Total length of `MemoryLoader` across ranks is zero.*",  # fast_dev_run validates although data.val_size=0
     ".*It is recommended to use `self.log\\(.*sync_dist=True.*",  # the metrics are reduced over ranks already
+    ".*The `srun` command is available on your system but is not used.*",  # on a machine with SLURM's client
     ".*AMP with fp16 is not supported on CPU.*",  # `announce` says what is done instead
 )
 """Warnings of libraries about things that are as they should be here."""
