@@ -10,8 +10,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from strobe.data.root import default_root
@@ -40,6 +42,19 @@ class Tracker(CSVLogger):
         logging.getLogger("strobe.x").warning("logged %s %s", api_key, project)
         if fails:
             raise ConnectionError(f"the server refuses {api_key!r} of {project!r}")
+
+
+class StopOnce(Callback):
+    """Stops a run in its fifth step, but not once more when it is resumed."""
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        marker = Path(trainer.default_root_dir) / "stopped"
+        if trainer.global_step == 5 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+STOP_ONCE = f"+callbacks.stop._target_={HERE}.StopOnce"
 
 
 def holding(folder: Path, *secrets: str) -> list[str]:
@@ -112,12 +127,19 @@ def test_a_run_with_secrets_is_the_same_experiment_and_is_resumed_with_them(
 def test_a_sweep_keeps_its_secrets_and_its_jobs_get_them_again(
     command: Command, arguments: list[str], tmp_path: Path
 ) -> None:
-    sweep = ["-m", *arguments, *tracking(api_key=f"{TYPED},{TYPED}2"), "identity.ignore=[]", "hydra.sweep.dir=sweep"]
+    sweep = [
+        "-m",
+        *arguments,
+        STOP_ONCE,
+        *tracking(api_key=f"{TYPED},{TYPED}2"),
+        "identity.ignore=[sweep,resume]",
+        "hydra.sweep.dir=sweep",
+    ]
     env = {"MY_PROJECT": IN_THE_ENVIRONMENT}
-    stopped = command("train", *sweep, *stopping(signal.SIGTERM, step=5), **env)
+    stopped = command("train", *sweep, **env)
     folder = tmp_path / "cwd" / "sweep"
     assert {report(path.parent)["status"] for path in folder.rglob("report.json")} == {"preempted"}, stopped.stderr
-    done = command("train", *sweep, *stopping(signal.SIGTERM, step=5), **env)
+    done = command("train", *sweep, **env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list(folder.glob("0*"))) == 2
     for said in (stopped.stdout, stopped.stderr, done.stdout, done.stderr):
@@ -128,10 +150,18 @@ def test_a_sweep_keeps_its_secrets_and_its_jobs_get_them_again(
 @pytest.mark.slow
 def test_so_does_a_search(command: Command, arguments: list[str], tmp_path: Path) -> None:
     search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "optimizer.lr=interval(0.001,0.01)"]
-    command_line = ["-m", *arguments, *search, *tracking(), "identity.ignore=[]", "hydra.sweep.dir=sweep"]
+    command_line = [
+        "-m",
+        *arguments,
+        STOP_ONCE,
+        *search,
+        *tracking(),
+        "identity.ignore=[sweep,resume]",
+        "hydra.sweep.dir=sweep",
+    ]
     env = {"MY_PROJECT": IN_THE_ENVIRONMENT}
-    command("train", *command_line, *stopping(signal.SIGTERM, step=5), **env)
-    done = command("train", *command_line, *stopping(signal.SIGTERM, step=5), **env)
+    command("train", *command_line, **env)
+    done = command("train", *command_line, **env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert holding(tmp_path / "cwd" / "sweep", TYPED, IN_THE_ENVIRONMENT) == []
 
@@ -250,12 +280,12 @@ SLURM = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "interactive", "SLURM_NTASKS": "
         {"HOME": "/proc"},
         {"HOME": "/nonexistent/place"},
         {"LC_ALL": "C"},
-        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "POSIX"},
         {"PYTHONIOENCODING": "ascii"},
         {"TERM": "", "COLUMNS": "20"},
         {"TMPDIR": "/nonexistent/place"},
         SLURM,
-        {"SLURM_NTASKS": "x", "SLURM_PROCID": "y", "SLURM_RESTART_COUNT": "z", "LOCAL_RANK": "a"},
+        {"SLURM_NTASKS": "x", "SLURM_RESTART_COUNT": "z"},
     ],
     ids=lambda env: ",".join(env),
 )
@@ -270,6 +300,16 @@ def test_a_run_needs_little_of_the_place_it_is_in(
     done = command("train", *arguments, "hydra.run.dir='höme'", "name='käse ±'", **env, PATH=path)
     assert (done.returncode, done.stderr) == (0, "")
     assert command("report", "höme", **env).returncode == 0
+
+
+@pytest.mark.parametrize("typed", [b"hydra.run.dir='h\xff'", b"name='k\xff'", b"seed=\xff"])
+def test_what_can_not_be_read_in_this_locale_is_refused(tmp_path: Path, typed: bytes) -> None:
+    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    command = [sys.executable, "-m", "src.train", typed]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "is no text in UTF-8" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_home_at_all_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

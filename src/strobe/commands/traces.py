@@ -81,6 +81,7 @@ def _make(directory: Path, key: str) -> Sequence[Path]:
     """Make a directory and those above it; returns the ones that were not there, the innermost first."""
     folders: list[Path] = []
     try:
+        str(directory).encode()
         folders += [folder for folder in (directory, *directory.parents) if not folder.exists()]
         directory.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=directory).close()
@@ -88,6 +89,8 @@ def _make(directory: Path, key: str) -> Sequence[Path]:
         reason = "there is something that is no directory"
     except OSError as error:
         reason = error.strerror or str(error)
+    except UnicodeEncodeError:
+        reason = "its name is no text in UTF-8"
     else:
         return folders
     _remove(folders)

@@ -47,6 +47,7 @@ def _trained() -> int:
     # Hydra would print its errors and exit with 1 by itself; this makes it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        require(f"{typed!a}: is no text in UTF-8: type it otherwise" for typed in sys.argv[1:] if not _is_text(typed))
         arguments = with_resume(with_absolute_path(flag_first(sys.argv[1:])))
         if "TORCHELASTIC_RUN_ID" in os.environ or slurm.tasks() > 1:
             from strobe.distributed.rendezvous import shared_arguments  # torch: only to ask torchrun's store
@@ -64,6 +65,15 @@ def _trained() -> int:
             return exit_code(ConfigError(str(error)))
         return exit_code(error)
     return 0
+
+
+def _is_text(typed: str) -> bool:
+    """Whether what was typed could be read in this locale; bytes that could not are escapes."""
+    try:
+        typed.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")

@@ -13,8 +13,7 @@ def process_rank(environment: Mapping[str, str] = os.environ) -> int:
     for variable in ("RANK", "SLURM_PROCID"):
         if environment.get(variable, "").isdigit():
             return int(environment[variable])
-    given = (environment.get(name, "") for name in ("LOCAL_RANK", "NODE_RANK"))
-    local, node = (int(value) if value.isdecimal() else 0 for value in given)
+    local, node = (int(environment.get(name, "") or 0) for name in ("LOCAL_RANK", "NODE_RANK"))
     return local + node  # where NODE_RANK was set by hand: 0 for the first process of the first node alone
 
 
