@@ -91,7 +91,7 @@ def command(tmp_path: Path) -> Command:
         return subprocess.run(
             [sys.executable, "-m", f"src.{entry}", *arguments],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", **env},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **env},
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -82,7 +82,7 @@ def of_real_numbers(path: Path) -> None:
     ("make", "reason"),
     [
         *((make, "is no regular file") for make in (fifo, directory, device)),
-        *((make, "no picture of a kind that is read here") for make in (postscript, of_another_kind, text, empty)),
+        *((make, "it is none of PNG, JPEG") for make in (postscript, of_another_kind, text, empty)),
         *((make, "more than 64,000,000 pixels") for make in (large, huge)),
         (of_real_numbers, "floating-point pixels"),
     ],

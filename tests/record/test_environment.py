@@ -59,3 +59,12 @@ def test_a_huge_change_or_no_repository_leaves_no_patch(
     assert report(run)["status"] == "completed"
     assert (report(run)["environment"]["git_commit"] is None) == (size == "no repository")
     assert not (run / "uncommitted.patch").exists()
+
+
+def test_a_secret_that_was_not_committed_stays_out_of_the_patch(repository: Path, train_tiny: Train) -> None:
+    (repository / "net.py").write_text("second = 2\nAPI_KEY = 'sk-4711'\n")
+    run = train_tiny("trainer.fast_dev_run=true")
+    assert "API_KEY = '***'" in (run / "uncommitted.patch").read_text()
+    git(repository, "checkout", "-q", "net.py")
+    git(repository, "apply", str(run / "uncommitted.patch"))
+    assert (repository / "net.py").read_text() == "second = 2\nAPI_KEY = '***'\n"

@@ -200,7 +200,7 @@ class Terminal:
 
     def start(self, *arguments: str) -> None:
         self.master, slave = pty.openpty()
-        env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
         script = (
             "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
             "os.execv(sys.argv[1], sys.argv[1:])"
@@ -255,7 +255,7 @@ def test_the_jobs_of_a_sweep_whose_terminal_is_closed_save_and_end(
 
 @pytest.mark.slow
 def test_a_run_and_a_sweep_complete_whoever_reads_them(arguments: list[str], tmp_path: Path) -> None:
-    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     for index, redirection in enumerate(["| head -1", "2>&1 | head -1", ">&- 2>&- <&-", "> /dev/full"]):
         for kind in ("run", "sweep"):
             place = f"{kind}{index}"
@@ -304,7 +304,7 @@ def test_a_run_needs_little_of_the_place_it_is_in(
 
 @pytest.mark.parametrize("typed", [b"hydra.run.dir='h\xff'", b"name='k\xff'", b"seed=\xff"])
 def test_what_can_not_be_read_in_this_locale_is_refused(tmp_path: Path, typed: bytes) -> None:
-    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "src.train", typed]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from strobe.commands.parser import Parser
 from strobe.errors import exit_code
 from strobe.machine.logs import log_to_terminal
+from strobe.machine.secrets import learn_typed
 from strobe.machine.streams import answer
 from strobe.record.layout import BEST
 
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_intermixed_args(arguments)
     log_to_terminal()
+    learn_typed(options.overrides)
     try:
         from strobe.run.evaluation import evaluate  # torch: not for --help or a wrong flag
 

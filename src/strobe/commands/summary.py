@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from strobe.commands.surroundings import settle
 from strobe.config.compose import CONF, composed
 from strobe.errors import exit_code
+from strobe.machine.secrets import learn_typed
 from strobe.machine.streams import answer
 
 
@@ -13,6 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     overrides = list(sys.argv[1:] if arguments is None else arguments)
     settle()
+    learn_typed(overrides)
     if {"-h", "--help"} & set(overrides):
         return answer(__doc__)
     try:

@@ -23,7 +23,7 @@ _MOST_PIXELS = 64_000_000  # while it is converted, a picture takes up to twelve
 
 
 class PictureError(Exception):
-    """A file is no picture that is read here; the message says why."""
+    """A file is no picture that is read here; the message says of it why."""
 
 
 def read_picture(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
@@ -60,7 +60,7 @@ def _regular_file(path: Path) -> Iterator[BinaryIO]:
     descriptor = os.open(path, os.O_RDONLY | flags)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise PictureError("is no regular file")
+        raise PictureError("it is no regular file")
     with open(descriptor, "rb") as file:  # noqa: PTH123  # a Path opens no descriptor
         yield file
 
@@ -72,12 +72,12 @@ def _opened(file: BinaryIO) -> Iterator[Image.Image]:
     Raises:
         PictureError: If its format is none that is read here, or it has too many pixels.
     """
-    too_large = f"has more than {_MOST_PIXELS:,} pixels"
+    too_large = f"it has more than {_MOST_PIXELS:,} pixels"
     with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
         try:
             picture = Image.open(file, formats=_formats())
         except UnidentifiedImageError:
-            raise PictureError(f"is no picture of a kind that is read here ({', '.join(_FORMATS)})") from None
+            raise PictureError(f"it is none of {', '.join(_FORMATS)}") from None
         except Image.DecompressionBombError:
             raise PictureError(too_large) from None
         with picture:
@@ -101,7 +101,7 @@ def _without_surprises(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I"):  # 16 bits per pixel: converted as they are, all but the darkest become white
         return Image.fromarray((np.asarray(picture).astype(np.int64) // 257).clip(0, 255).astype(np.uint8))
     if picture.mode == "F":
-        raise PictureError("has floating-point pixels, which may mean anything; save it with 8 bits")
+        raise PictureError("it has floating-point pixels, which may mean anything; save it with 8 bits")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         # As viewers show it: what is left of a transparent picture without its transparency may be all black.
         paper = Image.new("RGBA", picture.size, "white")

@@ -3,8 +3,8 @@
 import importlib.util
 import json
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 
@@ -53,6 +53,7 @@ def export(net: SavedNet, format: FormatName, path: Path) -> float | None:
         raise ConfigError(f"--output {path}: what the net's inputs mean goes to that name; choose {FORMATS[format]}")
     if missing := [name for name in _NEEDS.get(format, ()) if importlib.util.find_spec(name) is None]:
         raise ConfigError(f"--format {format} needs {' and '.join(missing)}: pip install -e '.[onnx]'")
+    new_folders = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     write: Callable[[SavedNet, Tensor, Path], ExportedNet | None] = {
         "onnx": _onnx,
@@ -70,8 +71,10 @@ def export(net: SavedNet, format: FormatName, path: Path) -> float | None:
             if difference is not None and not difference <= _TOLERANCE:
                 raise ExportError(f"the {format} net differs from the trained one by {difference:.2g} in a logit")
     except (OSError, RunError):
+        _remove(new_folders)
         raise
     except Exception as error:  # the exporters raise whatever went wrong in any of their passes
+        _remove(new_folders)
         raise ExportError(f"{format} can't express this net: {first_line(error)}") from error
     facts = {
         "input": {"name": "images", "shape": ["batch", *net.shape], "dtype": "float32"},
@@ -81,6 +84,12 @@ def export(net: SavedNet, format: FormatName, path: Path) -> float | None:
     }
     write_atomically(path.with_suffix(".json"), json.dumps(facts, indent=2) + "\n")
     return difference
+
+
+def _remove(new_folders: Sequence[Path]) -> None:
+    for folder in new_folders:
+        with suppress(OSError):  # something else has begun to use it
+            folder.rmdir()
 
 
 def _onnx(net: SavedNet, images: Tensor, path: Path) -> ExportedNet | None:

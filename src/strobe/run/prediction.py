@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strobe.data.picture import ENDINGS, PictureError, read_picture
+from strobe.data.picture import ENDINGS, read_picture
 from strobe.errors import ConfigError, first_line
 from strobe.machine.table import aligned
 from strobe.run.saved import SavedNet
@@ -99,8 +99,6 @@ def table(predictions: Predictions) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    if isinstance(error, PictureError):
-        return str(error)
     reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
     return f"can't be read as a picture: {reason}"
 
