@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Literal
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -97,8 +97,8 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, RunError):
         print(error, file=sys.stderr)
         return error.exit_code
-    if is_of_the_disk(error):
-        return exit_code(disk_error(error))
+    if (full := full_disk(error)) is not None:
+        return exit_code(disk_error(full))
     if isinstance(error, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return InterruptedRunError.exit_code
@@ -123,8 +123,8 @@ def as_run_error(error: BaseException, *, batch_size: int, directory: Path | Non
         batch_size: Named in the advice when memory ran out.
         directory: Of the run.
     """
-    if is_of_the_disk(error):
-        return disk_error(error, directory)
+    if (full := full_disk(error)) is not None:
+        return disk_error(full, directory)
     text = str(error)
     # By name and message: this module must not import torch, and CPU allocators raise plain RuntimeErrors.
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
@@ -139,13 +139,15 @@ def as_run_error(error: BaseException, *, batch_size: int, directory: Path | Non
     return error
 
 
-def is_of_the_disk(error: BaseException) -> TypeGuard[OSError]:
-    """Whether it says that nothing more can be written."""
-    return isinstance(error, OSError) and error.errno in _FULL
+def full_disk(error: BaseException | None) -> OSError | None:
+    """The error that says that nothing more can be written: this one, or what it was raised from."""
+    while error is not None and not (isinstance(error, OSError) and error.errno in _FULL):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def disk_error(error: OSError, directory: Path | None = None) -> DiskError:
-    """What such an error means: the file, and what is free on its disk.
+    """What it means that a disk is full: the file, and what is free there.
 
     Args:
         error: What was raised.

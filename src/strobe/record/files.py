@@ -1,5 +1,6 @@
 """Files that are whole or not there, whenever the process or the machine ends."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +8,9 @@ from pathlib import Path
 
 LEFTOVERS = ".*.tmp"
 """Pattern of what a process that was killed in the middle of `replacing` leaves."""
+
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems that have no hard links
 
 
 @contextmanager
@@ -55,9 +59,9 @@ def create(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         try:
             os.link(made, path)  # a rename would replace what is there
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
             path.touch(exist_ok=False)
             made.replace(path)
     finally:
