@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -18,6 +19,11 @@ from omegaconf import DictConfig
 
 from strobe.config.compose import CONF
 from tests.tiny import write_tiny
+
+# The same examples on every machine; `HYPOTHESIS_PROFILE=free` draws new ones.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("free", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_CONF = ROOT / "tests" / "conf"
