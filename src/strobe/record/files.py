@@ -2,8 +2,9 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LEFTOVERS = ".*.tmp"
@@ -68,7 +69,14 @@ def create(path: Path, text: str) -> None:
         made.unlink(missing_ok=True)
 
 
-def sweep_leftovers(directory: Path) -> None:
-    """Delete what killed processes have left in a directory that no other process writes to."""
+def sweep_leftovers(directory: Path, *, older_than_s: float = 0.0) -> None:
+    """Delete what killed processes have left in a directory.
+
+    Args:
+        directory: The directory.
+        older_than_s: Seconds; above 0 where other processes may be writing.
+    """
     for leftover in directory.glob(LEFTOVERS):
-        leftover.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if not older_than_s or time.time() - leftover.stat().st_mtime >= older_than_s:
+                leftover.unlink()
