@@ -41,13 +41,14 @@ class RunRecord:
         config_yaml: str,
         report: Report,
         epochs: list[dict[str, Any]] | None = None,
+        lock: RunLock | None = None,
     ) -> None:
         self.directory = directory
         self.config = config
         self.report = report
         self.resumed = epochs is not None
         self._config_yaml = config_yaml
-        self._lock: RunLock | None = None
+        self._lock = lock
         self._writes = False
         self._writing = threading.RLock()  # the heartbeat is another thread's
         self._ended = threading.Event()
@@ -94,9 +95,7 @@ class RunRecord:
         report = _new_report(config, [*old.get("overrides", []), *overrides])
         report["metrics"], report["timing"] = old.get("metrics", {}), old.get("timing", {})
         report["best"] = old.get("best")
-        record = cls(directory, config, config_yaml, report, read_epochs(directory))
-        record._lock = lock
-        return record
+        return cls(directory, config, config_yaml, report, read_epochs(directory), lock)
 
     def begin(self) -> None:
         """Write the config and the report; from here on every change is written.
