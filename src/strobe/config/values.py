@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from strobe.config.rules import RULES
 from strobe.errors import first_line
+from strobe.record.config_file import odd_entries
 from strobe.record.layout import METRICS, Mode
 from strobe.record.settings import leaves
 
@@ -18,7 +19,7 @@ _OWN_GROUPS = {"trainer.logger": "logger=<option>", "trainer.callbacks": "callba
 
 def problems(cfg: DictConfig) -> list[str]:
     """Everything wrong with the values of a composed config, one line each; an empty list is a pass."""
-    wrong = list(_unresolved(cfg))
+    wrong = list(_unresolved(cfg)) or list(odd_entries(OmegaConf.to_container(cfg, resolve=True)))
     if wrong:
         return wrong
     for key, rule in RULES.items():

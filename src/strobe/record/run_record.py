@@ -17,6 +17,7 @@ from strobe.record.files import write_atomically
 from strobe.record.identity import config_hash
 from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES, REPORT, SCHEMA, Status
 from strobe.record.report import Report, described, read_epochs, read_report, write_report
+from strobe.record.signature import signed
 
 
 class RunRecord:
@@ -100,7 +101,7 @@ class RunRecord:
             self.directory.mkdir(parents=True, exist_ok=True)
             if not self.resumed:
                 (self.directory / REPORT).open("x").close()  # of two runs that begin at once, one gets the directory
-            write_atomically(self.directory / CONFIG, self._config_yaml)
+            write_atomically(self.directory / CONFIG, signed(self._config_yaml))
             write_atomically(self.directory / PACKAGES, installed_packages())
             if (changes := uncommitted_changes()) is not None:
                 write_atomically(self.directory / CHANGES, changes)
