@@ -31,7 +31,8 @@ class CheckFirst(Callback):
         keys: list[Any] = [key for key in config if key != "hydra"]
         cfg = OmegaConf.masked_copy(config, keys)
         directory = Path(config.hydra.run.dir)
-        if any(str(override).startswith("resume=") and cfg.resume for override in config.hydra.overrides.task):
+        typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # they may hold interpolations
+        if cfg.resume is not None and any(override.startswith("resume=") for override in typed):
             return  # the config of that run has been looked at before Hydra was asked
         try:
             require(problems(cfg))

@@ -19,6 +19,7 @@ from strobe.commands.arguments import flag_first, flag_values, refuse_unpickling
 from strobe.commands.resumed import RESUME_IN_A_FILE, Resumed, resumed_run
 from strobe.config.compose import CONF
 from strobe.config.overrides import explain
+from strobe.config.saved import damage_named
 from strobe.config.values import objective, problems
 from strobe.distributed import slurm
 from strobe.errors import ConfigError, exit_code, require
@@ -45,6 +46,10 @@ def main() -> int:
         if resumed is not None:
             if _answered(resumed, arguments):
                 return 0
+            from strobe.config.checks import problems_with_libraries  # torch: nothing that the run names is called
+
+            with damage_named(Path(resumed.cfg.resume)):
+                require(problems_with_libraries(resumed.cfg))
             arguments = resumed.arguments
         if "TORCHELASTIC_RUN_ID" in os.environ or slurm.tasks() > 1:
             from strobe.distributed.rendezvous import shared_arguments  # torch: only to ask torchrun's store
@@ -68,7 +73,8 @@ def main() -> int:
 def hydra_task(cfg: DictConfig) -> float | None:
     """What Hydra calls, once or for every job of a sweep; returns the objective."""
     require([RESUME_IN_A_FILE] if cfg.resume is not None else [])
-    return _story(cfg, list(HydraConfig.get().overrides.task))
+    typed: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # they may hold interpolations
+    return _story(cfg, typed)
 
 
 def _task_of(resumed: Resumed, typed: Sequence[str]) -> Callable[[DictConfig], float | None]:

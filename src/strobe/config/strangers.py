@@ -25,6 +25,7 @@ _SAFE = (
 _PACKAGES = ("torch", "torchvision", "torchmetrics", "lightning", "strobe")
 _NAMED = re.compile(r"_target_['\"]?\s*[:=]\s*['\"]?([A-Za-z_][\w.]*)")
 _MOST_FILES, _LARGEST_FILE = 2_000, 100_000  # of a config directory
+_LONGEST_NAME = 100
 _PLACE = re.compile(r"(^|_)(dir|dirpath|path|root|folder|file|filename|uri|url|host|registry)$")
 _WORDS = ("name", "note", "tags", "resume")  # of the top: text that nothing opens
 
@@ -63,9 +64,11 @@ class Allowed:
 
     def holds(self, target: str) -> bool:
         """Whether a target may be imported."""
+        parts = target.split(".")
+        if not all(part.isidentifier() for part in parts):
+            return False
         if target in self.targets or any(target.startswith(f"{package}.") for package in self.packages):
             return True
-        parts = target.split(".")
         known = target.startswith(_SAFE) or (len(parts) == 2 and parts[0] == "torchmetrics")
         return known and not any(part.startswith("_") for part in parts) and _is_in_a_module(parts)
 
@@ -105,7 +108,8 @@ def foreign(config: Mapping[Any, Any], allowed: Allowed) -> Iterator[Foreign]:
         elif last == "_target_":
             if not allowed.holds(value):
                 package = value.partition(".")[0]
-                yield Foreign(path, f"{shown} may run anything", package if package.isidentifier() else None)
+                trustable = package.isidentifier() and len(package) <= _LONGEST_NAME
+                yield Foreign(path, f"{shown} may run anything", package if trustable else None)
         elif path.partition("[")[0] not in _WORDS and (_leads_out(value) or _PLACE.search(last.partition("[")[0])):
             yield Foreign(path, f"{shown} is a place on this machine or another")
 

@@ -96,7 +96,7 @@ _COLLECTIONS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], tuple[type, ...]]]:
+def _nodes(config: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any], tuple[type, ...]]]:
     """Every node that will be instantiated, with the classes of which its target has to be a subclass."""
     for path, node in _mappings(config):
         if path in _KINDS:
@@ -120,7 +120,7 @@ def _mappings(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]
             yield from _mappings(value, f"{path}[{index}]")
 
 
-def _misplaced(config: Mapping[str, Any]) -> Iterator[str]:
+def _misplaced(config: Mapping[Any, Any]) -> Iterator[str]:
     """Things where no object belongs: targets within lists, and collections that are no collections of nodes."""
     for path, node in _mappings(config):
         if "_target_" in node and "[" in path:

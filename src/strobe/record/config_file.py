@@ -17,7 +17,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _LARGEST = 1_000_000  # bytes; a shipped config has 5,000
 _DEEPEST = 40
-_MOST_VALUES = 20_000  # keys included
+_MOST_VALUES = 50_000  # keys included
 _LONGEST_PLAIN = 50_000  # characters that are not quoted: such may be numbers, whose digits cost their square
 _MOST_INTERPOLATED = 5_000  # characters of values with ${...}, together: their parser is slow and recursive
 _LARGEST_NUMBER = 2**63
@@ -127,7 +127,7 @@ def _refusals(text: str) -> Iterator[str]:
                 yield "holds several documents"
             continue
         if isinstance(event, yaml.AliasEvent):
-            yield f"uses an alias (*{shortened(event.anchor)})"
+            yield f"uses an alias (*{shortened(str(event.anchor))})"
         if not isinstance(event, yaml.NodeEvent):
             depth -= isinstance(event, yaml.CollectionEndEvent)
             continue
