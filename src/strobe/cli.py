@@ -10,6 +10,7 @@ COMMANDS = {
     "evaluate": "test a run's best checkpoint again",
     "predict": "name the class of pictures",
     "export": "write a run's net as ONNX, torch.export or TorchScript",
+    "trust": "sign a run of someone else's, after a look at what it names",
     "report": "compare runs and sweeps",
     "summary": "parameters, operations and shapes of models",
     "doctor": "check the installation",

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from strobe.commands.resumed import RESUME_IN_A_FILE
 from strobe.config.overrides import idle_additions
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
@@ -30,10 +31,14 @@ class CheckFirst(Callback):
         keys: list[Any] = [key for key in config if key != "hydra"]
         cfg = OmegaConf.masked_copy(config, keys)
         directory = Path(config.hydra.run.dir)
+        typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # they may hold interpolations
+        if cfg.resume is not None and any(override.startswith("resume=") for override in typed):
+            return  # the config of that run has been looked at before Hydra was asked
         try:
             require(problems(cfg))
             require(idle_additions(config.hydra))
-            new = cfg.resume is None and config.hydra.output_subdir is not None
+            require([RESUME_IN_A_FILE] if cfg.resume is not None else [])
+            new = config.hydra.output_subdir is not None
             require([already_holds_a_run(directory)] if new and (directory / REPORT).exists() else [])
             if cfg.validate == "only":
                 from strobe.config.plan import plan  # torch: only where targets and signatures are asked for

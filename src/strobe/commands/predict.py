@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from strobe.commands.trust import add_flag
 from strobe.errors import exit_code
 from strobe.machine.program import typed
 from strobe.record.layout import BEST
@@ -16,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=" ".join(typed("predict")), description=__doc__)
     parser.add_argument("run", type=Path, help="a run directory")
     parser.add_argument("pictures", type=Path, nargs="+", help="pictures of any size, or directories of them")
+    add_flag(parser)
     parser.add_argument("--checkpoint", default=BEST, help="a file under checkpoints/ (default: %(default)s)")
     parser.add_argument("--invert", action="store_true", help="swap dark and light, for ink on paper and MNIST")
     parser.add_argument("--json", action="store_true", help="print one JSON list of file, class, probability")
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from strobe.run.prediction import pictures, predict, table
         from strobe.run.saved import saved_net
 
-        net = saved_net(options.run, options.checkpoint)
+        net = saved_net(options.run, options.checkpoint, options.trust)
         files = pictures(options.pictures)
         predictions = predict(net, files, invert=options.invert)
     except (Exception, KeyboardInterrupt) as error:

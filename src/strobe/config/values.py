@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from strobe.config.rules import RULES
 from strobe.errors import first_line
+from strobe.record.config_file import odd_entries
 from strobe.record.layout import METRICS, Mode
 from strobe.record.settings import leaves
 
@@ -18,14 +19,21 @@ _OWN_GROUPS = {"trainer.logger": "logger=<option>", "trainer.callbacks": "callba
 
 def problems(cfg: DictConfig) -> list[str]:
     """Everything wrong with the values of a composed config, one line each; an empty list is a pass."""
-    wrong = list(_unresolved(cfg))
+    try:
+        wrong = [
+            f"{key}: has no value yet (???), give it one: {key}=..." for key in sorted(OmegaConf.missing_keys(cfg))
+        ]
+        container = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:  # an interpolation that leads nowhere
+        return [f"{getattr(error, 'full_key', None) or 'config'}: {first_line(error)}"]
+    wrong += odd_entries(container)
     if wrong:
         return wrong
     for key, rule in RULES.items():
         if _has(cfg, key) and not rule.holds(value := OmegaConf.select(cfg, key)):
             wrong.append(rule.refusal(key, value, _OWN_GROUPS.get(key)))
     reported = {line.partition("=")[0] for line in wrong}
-    wrong += [line for key, line in _odd_leaves(cfg) if key not in reported]
+    wrong += [line for key, line in _odd_leaves(container) if key not in reported]
     return wrong or list(_combinations(cfg))
 
 
@@ -42,19 +50,9 @@ def objective(cfg: DictConfig) -> tuple[str, Mode]:
     return monitored(cfg) if cfg.objective is None else (str(cfg.objective), METRICS[str(cfg.objective)])
 
 
-def _unresolved(cfg: DictConfig) -> Iterator[str]:
-    """Interpolations that lead nowhere, and values left at ``???``."""
-    try:
-        for key in sorted(OmegaConf.missing_keys(cfg)):
-            yield f"{key}: has no value yet (???), give it one: {key}=..."
-        OmegaConf.to_container(cfg, resolve=True)
-    except OmegaConfBaseException as error:
-        yield f"{getattr(error, 'full_key', None) or 'config'}: {first_line(error)}"
-
-
-def _odd_leaves(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+def _odd_leaves(container: Any) -> Iterator[tuple[str, str]]:
     """Values that make sense nowhere: empty strings and NaN."""
-    for key, value in leaves(OmegaConf.to_container(cfg, resolve=True), into_lists=True):
+    for key, value in leaves(container, into_lists=True):
         if value == "":
             yield key, f"{key}= is empty: give it a value, or null"
         elif isinstance(value, float) and math.isnan(value):

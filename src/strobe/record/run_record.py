@@ -20,6 +20,7 @@ from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES,
 from strobe.record.lock import RunLock
 from strobe.record.report import BEAT_S, Report, described, now, read_epochs, read_report, report_text, write_report
 from strobe.record.settings import strict
+from strobe.record.signature import signed
 
 
 class RunRecord:
@@ -112,7 +113,7 @@ class RunRecord:
                 self._lock = _lock_for_a_new_run(self.directory)
             for place in (self.directory, self.checkpoints):
                 sweep_leftovers(place)
-            write_atomically(self.directory / CONFIG, self._config_yaml)
+            write_atomically(self.directory / CONFIG, signed(self._config_yaml))
             write_atomically(self.directory / PACKAGES, installed_packages())
             if (changes := uncommitted_changes()) is not None:
                 write_atomically(self.directory / CHANGES, changes)

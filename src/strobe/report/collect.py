@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from strobe.errors import ConfigError
-from strobe.record.layout import CONFIG, METRICS, REPORT, Mode, Status
+from strobe.record.config_file import plain_values, read_config
+from strobe.record.layout import METRICS, REPORT, Mode, Status
 from strobe.record.report import Report, read_report
 from strobe.record.settings import leaves
 
 log = logging.getLogger(__name__)
 
 _BOOKKEEPING = ("name", "tags", "note", "identity", "sweep", "data.root", "data.download")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
@@ -116,10 +114,18 @@ def mode_of(runs: Sequence[Run]) -> Mode:
 def flat_config(directory: Path) -> dict[str, Any]:
     """A run's config as ``a.b.c: value``; empty where it can't be read."""
     try:
-        loaded = yaml.load((directory / CONFIG).read_bytes(), Loader=_Loader)
-    except (OSError, yaml.YAMLError):
+        return config_values(directory)
+    except ConfigError:
         return {}
-    return dict(leaves(loaded)) if isinstance(loaded, dict) else {}
+
+
+def config_values(directory: Path) -> dict[str, Any]:
+    """A run's config as ``a.b.c: value``.
+
+    Raises:
+        ConfigError: If it has none, or it is damaged.
+    """
+    return dict(leaves(plain_values(read_config(directory))))
 
 
 def _once_each(reports: Mapping[Path, Report]) -> dict[Path, Report]:

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from strobe.config.compose import plain
+from strobe.config.strangers import Allowed
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
 from strobe.record.identity import config_hash
@@ -207,7 +208,9 @@ def prepare_directory(job: Job) -> None:
 def arguments_of(job: Job, planner: Planner, flags: Sequence[str]) -> list[str]:
     """The command line of a job, after ``python -m src.train``."""
     if job.plan == "resume":
-        return [f"resume={job.directory}"]
+        # Of a user without a key, each run is a stranger's, and its job is told what this command has named.
+        named = sorted(Allowed.of((), job.overrides).packages)
+        return [*flags, *(f"--trust={package}" for package in named), f"resume={job.directory}"]
     directory = str(job.directory).replace("'", r"\'")
     return [*flags, *planner.hydra_overrides, *job.overrides, f"hydra.run.dir='{directory}'", "hydra.mode=RUN"]
 
