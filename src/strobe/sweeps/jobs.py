@@ -1,6 +1,7 @@
 """From the overrides of a sweep to its jobs: composed, checked, named, and matched with what is already there."""
 
 import itertools
+import logging
 import re
 import shutil
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ from strobe.errors import ConfigError, require
 from strobe.record.identity import config_hash
 from strobe.record.layout import CHECKPOINTS, FAILED, REPORT, SUCCEEDED, Status
 from strobe.record.report import Report, failure_line, read_report
+
+log = logging.getLogger(__name__)
 
 Rerun = Literal["failed", "all"]
 
@@ -153,7 +156,8 @@ def existing_runs(sweep_dir: Path) -> dict[str, tuple[Path, Report]]:
     for path in sorted(sweep_dir.glob(f"*/{REPORT}")):
         try:
             report = read_report(path.parent)
-        except ConfigError:
+        except ConfigError as error:
+            log.warning("Passed over: %s", error)
             continue
         runs[str(report.get("config_hash"))] = (path.parent, report)
     return runs
