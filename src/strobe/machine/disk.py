@@ -1,9 +1,13 @@
 """What a person is told when a file can't be written."""
 
+import errno
 import shutil
 from pathlib import Path
 
+from strobe.errors import ConfigError, RunError
 from strobe.machine.text import printable
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def trouble(error: OSError, path: Path) -> str:
@@ -16,6 +20,12 @@ def trouble(error: OSError, path: Path) -> str:
     named = Path(error.filename) if isinstance(error.filename, str) else path
     reason = error.strerror or str(error) or type(error).__name__
     return printable(f"can't write {named}: {reason}{_room(named)}")
+
+
+def as_run_error(error: OSError, path: Path) -> RunError:
+    """What ends a command that can't begin to write; see `trouble`. Where the disk is to blame, it is no mistake."""
+    kind = RunError if error.errno in _OF_THE_DISK else ConfigError
+    return kind(trouble(error, path))
 
 
 def _room(path: Path) -> str:

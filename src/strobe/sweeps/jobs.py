@@ -4,7 +4,8 @@ import itertools
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +49,7 @@ class Job:
         objective: Once it is known.
         error: What went wrong, if anything did.
         environment: Variables for its process.
+        began: Whether this sweep has started a process for it.
     """
 
     number: int
@@ -60,6 +62,11 @@ class Job:
     objective: float | None = None
     error: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    began: bool = False
+
+
+class ElsewhereError(Exception):
+    """Another process is training a job; the message says which."""
 
 
 class Planner:
@@ -151,16 +158,17 @@ def plan_jobs(
 
 
 def existing_runs(sweep_dir: Path) -> dict[str, tuple[Path, Report]]:
-    """Config hash -> directory and report of the runs that lie in a sweep's directory; damaged ones are passed over."""
-    runs = {}
+    """Config hash -> directory and report of the runs that lie in a sweep's directory."""
+    return {report["config_hash"]: (path, report) for path, report in runs_in(sweep_dir) if "config_hash" in report}
+
+
+def runs_in(sweep_dir: Path) -> Iterator[tuple[Path, Report]]:
+    """Directory and report of the runs that lie in a sweep's directory; damaged ones are passed over with a notice."""
     for path in sorted(sweep_dir.glob(f"*/{REPORT}")):
         try:
-            report = read_report(path.parent)
+            yield path.parent, read_report(path.parent)
         except ConfigError as error:
             log.warning("Passed over: %s", error)
-            continue
-        runs[str(report.get("config_hash"))] = (path.parent, report)
-    return runs
 
 
 def varying_keys(batch: Sequence[Sequence[str]]) -> set[str]:
@@ -199,7 +207,15 @@ def command_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def prepare_directory(job: Job) -> None:
-    """Make room for a job that starts from the beginning: what lies there is kept, out of the way."""
+    """Make room for a job that starts from the beginning: what lies there is kept, out of the way.
+
+    Raises:
+        ElsewhereError: If another process trains in its directory.
+        OSError: If there can be no directory.
+    """
+    with suppress(ConfigError):
+        if (report := read_report(job.directory))["status"] == "running":
+            raise ElsewhereError(being_trained(report))
     if job.plan == "run" and job.directory.exists():
         attic = job.directory.parent / ".replaced"
         attic.mkdir(exist_ok=True)
@@ -217,8 +233,14 @@ def arguments_of(job: Job, planner: Planner, flags: Sequence[str]) -> list[str]:
 
 
 def adopt(job: Job, report: Report, rerun: Rerun | None = None) -> None:
-    """Decide about a job that has run before: skip what has ended, resume from a checkpoint, else begin anew."""
+    """Decide about a job that has run before: skip what has ended, resume from a checkpoint, else begin anew.
+
+    One that another process is training is left to that.
+    """
     status = report["status"]
+    if status == "running":
+        job.plan, job.status, job.error = "skip", status, being_trained(report)
+        return
     if rerun == "all" or (rerun == "failed" and status in FAILED):
         return
     if status in (*SUCCEEDED, *FAILED):
@@ -226,6 +248,20 @@ def adopt(job: Job, report: Report, rerun: Rerun | None = None) -> None:
         job.error = failure_line(report) or None
     elif any((job.directory / CHECKPOINTS).glob("*.ckpt")):
         job.plan = "resume"
+
+
+def look_again(job: Job) -> None:
+    """Take down how a job ended that another process was training, if it has by now."""
+    with suppress(ConfigError):
+        report = read_report(job.directory)
+        if report["status"] != "running":
+            job.status, job.objective = report["status"], report.get("objective")
+            job.error = failure_line(report) or None
+
+
+def being_trained(report: Report) -> str:
+    """Who is training a run, in words."""
+    return f"is being trained by process {report.get('pid')} on {report.get('host')}"
 
 
 def _key(override: str) -> str:
