@@ -55,12 +55,18 @@ def of_one_study(records: Sequence[Record], name: str, directions: Sequence[int]
     own = [record for record in records if record["op_code"] != CREATE_STUDY or record["study_name"] == name]
     made = next((record for record in own if record["op_code"] == CREATE_STUDY), None)
     objectives = len(directions if made is None else made["directions"])
-    return [
-        record
-        for record in own
-        if record.get("study_id", 0) == 0
-        and (record["op_code"] != STATE or record["values"] is None or len(record["values"]) == objectives)
-    ]
+    kept, trials = [], set()
+    for record in own:
+        fits = record["op_code"] != STATE or record["values"] is None or len(record["values"]) == objectives
+        if record.get("study_id", 0) != 0 or not fits:
+            continue
+        if record["op_code"] == CREATE_TRIAL:
+            trial = json.dumps(record)
+            if trial in trials:  # to the microsecond: the line is there twice
+                continue
+            trials.add(trial)
+        kept.append(record)
+    return kept
 
 
 def in_order(records: Sequence[Record]) -> bool:
@@ -91,8 +97,12 @@ def reordered(records: Sequence[Record], name: str, directions: Sequence[int], l
     rest = [record for record in rest if record.get("trial_id", -1) < len(trials) + lost + _FURTHER]
     count = max([len(trials), *(record["trial_id"] + 1 for record in rest if "trial_id" in record)])
     study = {"op_code": CREATE_STUDY, "worker_id": "", "study_name": name, "directions": list(directions)}
-    trial = {"op_code": CREATE_TRIAL, "worker_id": "", "study_id": 0, "datetime_start": datetime.now(UTC).isoformat()}
-    return [studies[0] if studies else study, *trials, *[trial] * (count - len(trials)), *rest]
+    now = datetime.now(UTC).isoformat()
+    made = [
+        {"op_code": CREATE_TRIAL, "worker_id": f"{number}", "study_id": 0, "datetime_start": now}
+        for number in range(len(trials), count)
+    ]
+    return [studies[0] if studies else study, *trials, *made, *rest]
 
 
 def _is_count(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from strobe.record.files import sweep_leftovers
 from strobe.record.layout import SUCCEEDED
 from strobe.sweeps.display import Display
 from strobe.sweeps.drive import Settings, StopSweepError, drive, only_one
@@ -30,6 +31,7 @@ def run_grid(
         RunError: If a signal ended the sweep.
     """
     with only_one(settings.directory):
+        sweep_leftovers(settings.directory)
         jobs = plan_jobs(planner, batch, settings.directory, first, settings.rerun)
         todo = iter([job for job in jobs if job.plan != "skip"])
         with Display(len(jobs), mode=settings.mode, slots=len(settings.slots)) as display:

@@ -241,13 +241,17 @@ def adopt(job: Job, report: Report, rerun: Rerun | None = None) -> None:
     if status == "running":
         job.plan, job.status, job.error = "skip", status, being_trained(report)
         return
-    if rerun == "all" or (rerun == "failed" and status in FAILED):
-        return
-    if status in (*SUCCEEDED, *FAILED):
+    if has_ended(report, rerun):
         job.plan, job.status, job.objective = "skip", status, report.get("objective")
         job.error = failure_line(report) or None
-    elif any((job.directory / CHECKPOINTS).glob("*.ckpt")):
+    elif status not in (*SUCCEEDED, *FAILED) and rerun != "all" and any((job.directory / CHECKPOINTS).glob("*.ckpt")):
         job.plan = "resume"
+
+
+def has_ended(report: Report, rerun: Rerun | None) -> bool:
+    """Whether a run has ended, and is not to be run again."""
+    again = rerun == "all" or (rerun == "failed" and report["status"] in FAILED)
+    return report["status"] in (*SUCCEEDED, *FAILED) and not again
 
 
 def look_again(job: Job) -> None:

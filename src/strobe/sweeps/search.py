@@ -10,6 +10,7 @@ from strobe.config.compose import plain
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
 from strobe.machine.disk import as_run_error
+from strobe.record.files import sweep_leftovers
 from strobe.record.identity import identity
 from strobe.record.journal import reopen
 from strobe.record.layout import METRICS, STUDY, SUCCEEDED
@@ -70,10 +71,12 @@ def _open(
     at_work: AtWork,
 ) -> tuple[Supply, list[str]]:
     """The study, as a supply of jobs, and what had to be mended."""
-    opened, mended = open_or_create(settings.directory, about, search.pruner, alone=at_work.is_alone())
+    if alone := at_work.is_alone():
+        sweep_leftovers(settings.directory)
+    opened, mended = open_or_create(settings.directory, about, search.pruner, alone=alone)
     trials = Trials(opened, space, search, planner, settings)
     trials.make_those_of_runs()
-    if (again := trials.to_reopen()) and at_work.is_alone():
+    if (again := trials.to_reopen()) and alone:
         reopen(settings.directory / STUDY, again)
         opened, _ = open_or_create(settings.directory, about, search.pruner, alone=True)
         trials = Trials(opened, space, search, planner, settings)
@@ -82,7 +85,10 @@ def _open(
             f"sweep.rerun={settings.rerun}: another process works on {settings.directory}, and trials can't be "
             "run again under it; wait for its end, or leave sweep.rerun out"
         )
-    return Supply(trials), mended
+    supply = Supply(trials)
+    if taken := supply.take_ends():
+        mended.append(f"{taken} result(s) that the search lacked, taken from the reports of its runs")
+    return supply, mended
 
 
 def _search(supply: Supply, mended: Sequence[str], settings: Settings) -> tuple[list[Job], list[str]]:

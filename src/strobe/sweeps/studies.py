@@ -71,10 +71,12 @@ def open_or_create(
     mended = heal(directory / STUDY, NAME, [int(StudyDirection[name.upper()]) for name in directions], alone=alone)
     storage = study_storage(directory)
     if NAME in {summary.study_name for summary in optuna.get_all_study_summaries(storage, include_best_trial=False)}:
-        _require_same(optuna.load_study(study_name=NAME, storage=storage).user_attrs, about, directory)
-    study = optuna.create_study(
-        study_name=NAME, storage=storage, pruner=make_pruner(pruner), directions=directions, load_if_exists=True
-    )
+        study = optuna.load_study(study_name=NAME, storage=storage, pruner=make_pruner(pruner))
+        _require_same(study.user_attrs, about, directory)
+    else:
+        study = optuna.create_study(
+            study_name=NAME, storage=storage, pruner=make_pruner(pruner), directions=directions, load_if_exists=True
+        )
     known = study.user_attrs
     for name, value in {**about, "pruner": pruner}.items():
         if known.get(name) != value:

@@ -11,7 +11,7 @@ from strobe.machine.disk import trouble
 from strobe.record.layout import STOPPED, STUDY
 from strobe.record.report import read_epochs
 from strobe.sweeps.display import Display
-from strobe.sweeps.jobs import Job, adopt
+from strobe.sweeps.jobs import Job, adopt, has_ended
 from strobe.sweeps.sampling import most_trials, sampler_of
 from strobe.sweeps.studies import LOCKS
 from strobe.sweeps.trials import OVERRIDES, Trials, prunes, texts
@@ -43,14 +43,27 @@ class Supply:
         self.display: Display | None = None
         self._locks: dict[int, FileLock] = {}
         self._untold: dict[int, Job] = {}
+        self._taken: list[Job] = []
         self._most = most_trials(self.search, self.space)
         self._given_up = False
         self._began = time.monotonic()
+
+    def take_ends(self) -> int:
+        """Tell the study what has ended without its knowledge; returns how many trials that are."""
+        before = len(self.jobs)
+        for trial in self.opened.trials():
+            if trial.state == TrialState.RUNNING and trial.number in self.trials.runs:
+                _, report = self.trials.runs[trial.number]
+                if has_ended(report, self.settings.rerun) and (job := self._adopt(trial)) is not None:
+                    self._taken.append(job)  # what lies there is of another experiment
+        return len(self.jobs) - before - len(self._taken)
 
     def next_job(self) -> Job | None:
         """A trial that a process which is gone has left behind, else a new one, else None."""
         for job in list(self._untold.values()):
             self.tell(job)
+        if self._taken:
+            return self._taken.pop(0)
         try:
             with FileLock(self.settings.directory / ASK_LOCK):
                 known = self.opened.trials()

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from strobe.config.compose import plain
 from strobe.errors import ConfigError
 from strobe.record.identity import config_hash
-from strobe.record.layout import FAILED, METRICS, Status
+from strobe.record.layout import FAILED, METRICS, SUCCEEDED, Status
 from strobe.record.report import Report, read_report
 from strobe.record.study import NAME
 from strobe.sweeps.drive import Settings
@@ -70,12 +70,17 @@ class Trials:
                 continue
             job = self.finished_job(trial)
             rerun = self.settings.rerun == "all" or (self.settings.rerun == "failed" and job.status in FAILED)
-            missed = trial.state == TrialState.FAIL and (
-                job.status == "pruned" or (job.status == "completed" and self.values_of(job) is not None)
-            )
-            if job.status != "running" and (rerun or missed):
+            if job.status != "running" and (rerun or self._is_missed(trial, job)):
                 found.add(trial.number)
         return found
+
+    def _is_missed(self, trial: FrozenTrial, job: Job) -> bool:
+        """Whether the run of a finished trial tells more of it than the study knows, which was damaged."""
+        if self.report_of(job) is None:
+            return False
+        if trial.state == TrialState.FAIL and job.status in SUCCEEDED:
+            return job.status == "pruned" or self.values_of(job) is not None
+        return OVERRIDES not in trial.user_attrs or self.space.drawn(job.overrides) != trial.params
 
     def finished(self) -> dict[int, Job]:
         """The jobs of all trials that the study knows the end of, by number."""
