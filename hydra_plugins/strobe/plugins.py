@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from strobe.commands.sweep import grid, search
 from strobe.errors import ConfigError
+from strobe.machine.disk import as_run_error
 
 
 @dataclass
@@ -99,12 +100,18 @@ class GridSweeper(BasicSweeper):
             super().validate_batch_is_legal(batch)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the grid; nothing is left behind if its first check fails."""
+        """Run the grid; nothing is left behind if its first check fails.
+
+        Raises:
+            RunError: If a job did not complete, the sweep was stopped, or its directory can't be written.
+        """
         assert self.config is not None
         directory = Path(str(self.config.hydra.sweep.dir))
         new_folders = [folder for folder in (directory, *directory.parents) if not folder.exists()]
         try:
             return super().sweep(arguments)
+        except OSError as error:
+            raise as_run_error(error, directory) from error
         finally:
             ours = {"multirun.yaml", ".lock"}
             if new_folders and directory.is_dir() and {entry.name for entry in directory.iterdir()} <= ours:

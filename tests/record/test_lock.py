@@ -43,7 +43,8 @@ def holding(directory: Path, *arguments: str) -> subprocess.Popen[str]:
 def written(directory: Path, **fields: Any) -> None:
     now = datetime.now(UTC).isoformat()
     base = {"status": "running", "pid": os.getpid(), "host": socket.gethostname(), "started": now, "heartbeat": now}
-    (directory / "report.json").write_text(json.dumps(base | fields))
+    found = {key: value for key, value in (base | fields).items() if value is not None}
+    (directory / "report.json").write_text(json.dumps(found))
 
 
 def ago(**time: float) -> str:

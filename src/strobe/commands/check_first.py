@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from strobe.commands.resumed import RESUME_IN_A_FILE
 from strobe.config.overrides import idle_additions
+from strobe.config.rules import RULES
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
 from strobe.record.layout import REPORT
@@ -20,6 +21,20 @@ from strobe.record.run_record import already_holds_a_run
 
 class CheckFirst(Callback):
     """Ends a wrong command before Hydra makes a directory for it, and never lets a run write over another."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Look at what says where a sweep lies, whoever launches its jobs; their configs are looked at one by one.
+
+        Raises:
+            SystemExit: With code 2, if it is no place.
+        """
+        try:
+            name = OmegaConf.select(config, "sweep.name")
+            rule = RULES["sweep.name"]
+            require([] if rule.holds(name) else [rule.refusal("sweep.name", name)])
+        except ConfigError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Look at the config of a single run.

@@ -1,7 +1,8 @@
-"""Files that are whole or not there, whenever the process or the machine ends."""
+"""Files that are whole or not there, whenever the process or the machine ends; and those of others, read with care."""
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -67,6 +68,33 @@ def create(path: Path, text: str) -> None:
             made.replace(path)
     finally:
         made.unlink(missing_ok=True)
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The content of a file that may be anyone's.
+
+    Args:
+        path: A file.
+        limit: The most bytes that it may have.
+
+    Raises:
+        OSError: If it can't be read, or is a directory, a pipe or a device.
+        ValueError: If it is larger.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its other end
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        content = b""
+        if found.st_size <= limit:
+            with open(descriptor, "rb", closefd=False) as file:  # no path, a descriptor
+                content = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
+    if max(found.st_size, len(content)) > limit:
+        raise ValueError(f"it is larger than {limit / 1e6:g} MB")
+    return content
 
 
 def sweep_leftovers(directory: Path, *, older_than_s: float = 0.0) -> None:
