@@ -91,8 +91,8 @@ class RunRecord:
         Raises:
             ConfigError: If the directory is not that of a run, or another process trains in it.
         """
-        lock = RunLock(directory) if process_rank() == 0 else None
         old = read_report(directory)
+        lock = RunLock(directory) if process_rank() == 0 else None
         report = _new_report(config, [*old.get("overrides", []), *overrides])
         report["metrics"], report["timing"] = old.get("metrics", {}), old.get("timing", {})
         report["best"] = old.get("best")
