@@ -23,6 +23,7 @@ DOORS = {
     "src/strobe/data/augment.py": {"_standard_gamma"},
     "src/strobe/distributed/launch.py": {"_abort_process_group"},
     "src/strobe/record/lightning_state.py": {"_batches_that_stepped", "_logger_connector"},
+    "src/strobe/run/loggers.py": {"_experiment"},
     "src/strobe/tasks/classifier.py": {"_current_fx_name"},
 }
 FILES = [path for folder in ("src/strobe", "hydra_plugins") for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -139,11 +139,14 @@ def as_run_error(error: BaseException, *, batch_size: int, directory: Path | Non
     return error
 
 
-def full_disk(error: BaseException | None) -> OSError | None:
+def full_disk(error: BaseException) -> OSError | None:
     """The error that says that nothing more can be written: this one, or what it was raised from."""
-    while error is not None and not (isinstance(error, OSError) and error.errno in _FULL):
-        error = error.__cause__ or error.__context__
-    return error
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in chain:  # it can lead back to itself
+        chain.append(following)
+        following = following.__cause__ or following.__context__
+    return next((each for each in chain if isinstance(each, OSError) and each.errno in _FULL), None)
 
 
 def disk_error(error: OSError, directory: Path | None = None) -> DiskError:

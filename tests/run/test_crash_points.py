@@ -103,6 +103,8 @@ def filled(crashes: Crashes, point: int, lasting: bool) -> None:
     directory = crashes.home / f"{'full' if lasting else 'filled'}{point}"
     name = crashes.points[point]
     code, _ = crashes.start(directory, Fault(point, "full", lasting))
+    if code == 0 and name.startswith("link checkpoints/"):  # a copy does as well
+        return
     assert code in (1, 2), f"{name}: {crashes.printed}"
     message = crashes.printed.splitlines()[-1]
     assert "No space left on device" in message, f"{name}: {crashes.printed}"
