@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from strobe.machine.rank import process_rank
-from strobe.record.files import write_atomically
+from strobe.record.files import sweep_leftovers, write_atomically
 
 
 def keep_whole(logger: Logger, first_step: int | None) -> None:
@@ -33,6 +33,7 @@ class _WholeWriter(ExperimentWriter):
         super().__init__(str(directory))
         self._path = directory / self.NAME_METRICS_FILE
         self._begun = False
+        sweep_leftovers(directory)
         if first_step is not None:
             rows = [row for row in _whole_rows(self._path) if int(row["step"]) < first_step]
             kept: Any = [{key: value for key, value in row.items() if value != ""} for row in rows]
