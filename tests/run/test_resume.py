@@ -10,7 +10,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from strobe.errors import ConfigError, PreemptedError
+from strobe.errors import CheckpointError, ConfigError, PreemptedError
 from strobe.record.checkpoints import SafeCheckpointIO
 from tests.conftest import Train, report
 from tests.run.test_faults import stopping
@@ -317,3 +317,25 @@ def test_a_killed_process_takes_no_row_of_a_logger_along(
     assert [event.step for event in shown.Scalars("train/loss_step")] == [4, 9, 14, 19]
     train_tiny(*settings, f"resume={directory}", directory=directory)
     assert table(directory) == table(whole)
+
+
+def test_a_run_that_was_ended_before_its_first_checkpoint_begins_anew(train_tiny: Train, tmp_path: Path) -> None:
+    whole, directory = train_tiny(*SMALL), tmp_path / "part"
+    stop = stopping(signal.SIGTERM, hook="on_fit_start", step=0)
+    with pytest.raises(PreemptedError):
+        train_tiny(*SMALL, *stop, directory=directory)
+    assert not list(directory.rglob("*.ckpt"))
+    train_tiny(*SMALL, f"resume={directory}", directory=directory)
+    assert equal(weights(whole), weights(directory))
+    assert rows(whole) == rows(directory)
+    assert report(directory)["metrics"] == report(whole)["metrics"]
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew_in_silence(train_tiny: Train, tmp_path: Path) -> None:
+    directory = tmp_path / "part"
+    with pytest.raises(PreemptedError):
+        train_tiny(*stopping(signal.SIGTERM, step=20), directory=directory)
+    for path in directory.rglob("*.ckpt"):
+        path.unlink()
+    with pytest.raises(CheckpointError, match="no usable checkpoint"):
+        train_tiny(f"resume={directory}", directory=directory)

@@ -174,6 +174,7 @@ class EpochRecorder(Checkpoint):
         fresh = {name: value for name, value in metrics.items() if self._is_fresh(name, trainer)}
         if self._training_ends(trainer):
             self.stopped_early = None if self._limit_reached(trainer) else _why_early(trainer)
+        lightning_state.log_epoch(trainer)
         self._save(trainer, metrics, self.kept.rank_of(fresh.get(self.monitor)))
 
     def _save(self, trainer: Trainer, metrics: dict[str, float], rank: int | None) -> None:

@@ -24,13 +24,14 @@ class StepLog(Callback):
     def __init__(self) -> None:
         self._scaling: _ScaleWatch | None = None
         self._step = 0
+        self._skipped_before = 0
         self._gathered: list[Tensor] = []  # losses of the batches since the last step, where several make one
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See whether the precision needs a gradient scaler, and where a resumed run stands."""
         self._step = trainer.global_step
         scaler = getattr(trainer.precision_plugin, "scaler", None)
-        self._scaling = None if scaler is None else _ScaleWatch(scaler)
+        self._scaling = None if scaler is None else _ScaleWatch(scaler, self._skipped_before)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -66,14 +67,22 @@ class StepLog(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=step - 1)
 
+    def state_dict(self) -> dict[str, Any]:
+        """How many steps have been left out."""
+        return {"skipped": self._skipped_before if self._scaling is None else self._scaling.skipped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See `state_dict`."""
+        self._skipped_before = state_dict["skipped"]
+
 
 class _ScaleWatch:
     """Counts, on the device, the steps that a gradient scaler has left out: after each of them it lowers its scale."""
 
-    def __init__(self, scaler: torch.amp.GradScaler) -> None:
+    def __init__(self, scaler: torch.amp.GradScaler, skipped: int) -> None:
         self._scaler = scaler
         self._scale = torch.tensor(scaler.get_scale())
-        self._skipped = torch.tensor(0)
+        self._skipped = torch.tensor(skipped)
 
     def step(self) -> None:
         # Private: the public get_scale() copies it to the host, for which every step would wait for the device.
@@ -81,6 +90,10 @@ class _ScaleWatch:
         if scale is not None:
             self._skipped = self._skipped.to(scale.device) + (scale < self._scale.to(scale.device))
             self._scale = scale.clone()
+
+    @property
+    def skipped(self) -> int:
+        return int(self._skipped)
 
     def metrics(self) -> dict[str, float]:
         return {"train/loss_scale": float(self._scale), "train/skipped_steps": float(self._skipped)}

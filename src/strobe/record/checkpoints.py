@@ -1,5 +1,6 @@
 """Checkpoint files: whole or not there, their checksums compared before they are loaded, never able to run code."""
 
+import errno
 import logging
 import shutil
 import zipfile
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from strobe.errors import CheckpointError, first_line
 from strobe.record.archive import UnsafeArchiveError, opened_archive, refuse_odd_tensors
-from strobe.record.files import replacing, sweep_leftovers
+from strobe.record.files import replacing
 from strobe.record.layout import LAST
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,6 @@ def newest_checkpoint(directory: Path) -> Path:
     Raises:
         CheckpointError: If there is none.
     """
-    sweep_leftovers(directory)
     others = sorted(directory.glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
     candidates = sorted(others, key=lambda path: path.name != LAST)
     for path in candidates:
@@ -184,8 +184,8 @@ def restore_random_state(state: dict[str, Tensor]) -> None:
 
 @contextmanager
 def _on_a_full_disk(path: Path) -> Iterator[None]:
-    """torch.save raises a RuntimeError where the disk is full."""
+    """torch.save raises a RuntimeError where the disk is full, and doesn't say that it is."""
     try:
         yield
     except RuntimeError as error:
-        raise OSError(f"can't write {path}: {error}") from error
+        raise OSError(errno.ENOSPC, f"writing failed, the disk may be full: {first_line(error)}", str(path)) from error

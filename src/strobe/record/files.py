@@ -1,12 +1,17 @@
 """Files that are whole or not there, whenever the process or the machine ends."""
 
+import errno
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LEFTOVERS = ".*.tmp"
 """Pattern of what a process that was killed in the middle of `replacing` leaves."""
+
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems that have no hard links
 
 
 @contextmanager
@@ -18,6 +23,9 @@ def replacing(path: Path, *, ending: str = "") -> Iterator[Path]:
     Args:
         path: The file to replace.
         ending: Of the temporary name, for writers that look at it.
+
+    Raises:
+        OSError: If it can't be written; the error names ``path``.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{ending}")
     try:
@@ -25,8 +33,10 @@ def replacing(path: Path, *, ending: str = "") -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk is met in a write or a flush, which know of no name
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
 
 
@@ -36,7 +46,42 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def sweep_leftovers(directory: Path) -> None:
-    """Delete what killed processes have left in a directory that no other process writes to."""
+def create(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Make a file that must not be there: whole from the first moment, and of several at once one makes it.
+
+    Args:
+        path: The file.
+        text: Its content.
+        mode: Its permissions, less what the process's umask takes away.
+
+    Raises:
+        FileExistsError: If it is there.
+    """
+    made = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(made, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(made, path)  # a rename would replace what is there
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            path.touch(exist_ok=False)
+            made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def sweep_leftovers(directory: Path, *, older_than_s: float = 0.0) -> None:
+    """Delete what killed processes have left in a directory.
+
+    Args:
+        directory: The directory.
+        older_than_s: Seconds; above 0 where other processes may be writing.
+    """
     for leftover in directory.glob(LEFTOVERS):
-        leftover.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if not older_than_s or time.time() - leftover.stat().st_mtime >= older_than_s:
+                leftover.unlink()

@@ -132,6 +132,8 @@ def _step_of(path: Path) -> int | None:
 
 def _link(source: Path, target: Path) -> None:
     """Give a file that is never written to again a second name; a copy where the file system knows no such thing."""
+    if target.exists() and target.samefile(source):  # to rename one name of a file to another of its names does nothing
+        return
     with replacing(target) as temporary:
         try:
             os.link(source, temporary)

@@ -104,6 +104,26 @@ def leave_closed_epoch(trainer: Trainer) -> None:
         trainer.fit_loop.epoch_loop.restarting = False
 
 
+def stand_at(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
+    """Have a trainer that is only to test count from where a checkpoint was taken, as after a fit."""
+    close_epoch(checkpoint)
+    trainer.fit_loop.load_state_dict(checkpoint["loops"]["fit_loop"])
+
+
+def log_epoch(trainer: Trainer) -> None:
+    """Give the loggers the epoch that ends now, which Lightning does after all of its hooks.
+
+    Called before the checkpoint is written: a run that is killed after that and resumed begins the next epoch, and
+    would have no row of this one.
+    """
+    connector = trainer._logger_connector
+    connector.on_epoch_end()
+    stepped = trainer.fit_loop.epoch_loop
+    stepped._batches_that_stepped -= 1  # as Lightning does: an epoch's metrics belong to its last step
+    connector.update_train_epoch_metrics()
+    stepped._batches_that_stepped += 1
+
+
 def _epochs(trainer: Trainer) -> Any:
     return trainer.fit_loop.epoch_progress.current  # Lightning declares a base class of it
 

@@ -3,7 +3,8 @@
 import csv
 import json
 import socket
-from datetime import datetime
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -12,6 +13,11 @@ from strobe.machine.process import is_running
 from strobe.record.files import write_atomically
 from strobe.record.layout import EPOCHS, REPORT, SCHEMA, Mode, Status
 from strobe.record.settings import strict
+
+BEAT_S = 30.0
+"""How often a run says in its report that it is alive, for those on other machines."""
+
+_SILENT_S = 4 * BEAT_S  # longer than that, and its machine is gone; clocks may differ by less
 
 
 class Best(TypedDict):
@@ -67,12 +73,15 @@ class Report(TypedDict, total=False):
     pid: int
     host: str
     started: str
+    heartbeat: str
     ended: str | None
     error: Failure | None
 
 
 def read_report(directory: Path) -> Report:
     """The report of a run; a ``running`` one whose process is gone has the status ``died``.
+
+    Of a process on another machine this is known from its heartbeat: it is gone when that is over two minutes old.
 
     Raises:
         ConfigError: If the directory is not that of a run, or its report is damaged.
@@ -87,14 +96,24 @@ def read_report(directory: Path) -> Report:
         raise ConfigError(f"{path} is damaged: {error}") from error
     if not isinstance(report, dict) or "status" not in report:
         raise ConfigError(f"{path} is not the report of a run")
-    if report["status"] == "running" and report.get("host") == socket.gethostname() and not _is_alive(report):
+    if report["status"] == "running" and not _is_alive(report):
         report["status"] = "died"
     return report
 
 
 def write_report(directory: Path, report: Report) -> None:
     """Replace the report of a run directory that exists."""
-    write_atomically(directory / REPORT, json.dumps(strict(report), indent=2) + "\n")
+    write_atomically(directory / REPORT, report_text(report))
+
+
+def report_text(report: Report) -> str:
+    """The content of a report's file."""
+    return json.dumps(strict(report), indent=2) + "\n"
+
+
+def now() -> str:
+    """As a report tells times."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def settle_report(directory: Path, status: Status, message: str) -> Report:
@@ -132,11 +151,14 @@ def read_epochs(directory: Path) -> list[dict[str, Any]]:
 
 def _is_alive(report: Report) -> bool:
     """Whether the process that wrote the report still runs; where the report doesn't tell, a running pid will do."""
+    if report.get("host") != socket.gethostname():
+        return abs(time.time() - _seconds(report.get("heartbeat"), 0.0)) < _SILENT_S
     pid = report.get("pid")
-    if not isinstance(pid, int):
-        return False
+    return isinstance(pid, int) and is_running(pid, _seconds(report.get("started"), float("inf")))
+
+
+def _seconds(moment: object, otherwise: float) -> float:
     try:
-        started = datetime.fromisoformat(report["started"]).timestamp()
-    except (KeyError, TypeError, ValueError):
-        started = float("inf")
-    return is_running(pid, started)
+        return datetime.fromisoformat(str(moment)).timestamp()
+    except (ValueError, OverflowError):
+        return otherwise

@@ -4,8 +4,9 @@ import csv
 import io
 import os
 import socket
+import threading
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +14,12 @@ from strobe.errors import ConfigError
 from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
 from strobe.record.environment import environment, installed_packages, uncommitted_changes
-from strobe.record.files import write_atomically
+from strobe.record.files import create, sweep_leftovers, write_atomically
 from strobe.record.identity import config_hash
 from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES, REPORT, SCHEMA, Status
-from strobe.record.report import Report, described, read_epochs, read_report, write_report
+from strobe.record.lock import RunLock
+from strobe.record.report import BEAT_S, Report, described, now, read_epochs, read_report, report_text, write_report
+from strobe.record.settings import strict
 from strobe.record.signature import signed
 
 
@@ -39,13 +42,18 @@ class RunRecord:
         config_yaml: str,
         report: Report,
         epochs: list[dict[str, Any]] | None = None,
+        lock: RunLock | None = None,
     ) -> None:
         self.directory = directory
         self.config = config
         self.report = report
         self.resumed = epochs is not None
         self._config_yaml = config_yaml
+        self._lock = lock
         self._writes = False
+        self._writing = threading.RLock()  # the heartbeat is another thread's
+        self._ended = threading.Event()
+        self._on_disk = report
         self._rows = epochs or []
         self._earlier_s: float = report["timing"].get("total_s", 0.0)  # of the processes before, of a resumed run
 
@@ -81,36 +89,55 @@ class RunRecord:
             overrides: What was typed now.
 
         Raises:
-            ConfigError: If the directory is not that of a run.
+            ConfigError: If the directory is not that of a run, or another process trains in it.
         """
+        lock = RunLock(directory) if process_rank() == 0 else None
         old = read_report(directory)
         report = _new_report(config, [*old.get("overrides", []), *overrides])
         report["metrics"], report["timing"] = old.get("metrics", {}), old.get("timing", {})
         report["best"] = old.get("best")
-        return cls(directory, config, config_yaml, report, read_epochs(directory))
+        return cls(directory, config, config_yaml, report, read_epochs(directory), lock)
 
     def begin(self) -> None:
         """Write the config and the report; from here on every change is written.
 
         Raises:
-            ConfigError: If the directory of a new run holds one already, or can't be written.
+            ConfigError: If the directory of a new run holds one already, another process trains in it, or it can't be
+                written.
         """
         if process_rank() > 0:
             return
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            if not self.resumed:
-                (self.directory / REPORT).open("x").close()  # of two runs that begin at once, one gets the directory
+            if self._lock is None:
+                self._lock = _lock_for_a_new_run(self.directory)
+            for place in (self.directory, self.checkpoints):
+                sweep_leftovers(place)
             write_atomically(self.directory / CONFIG, signed(self._config_yaml))
             write_atomically(self.directory / PACKAGES, installed_packages())
             if (changes := uncommitted_changes()) is not None:
                 write_atomically(self.directory / CHANGES, changes)
-            write_report(self.directory, self.report)
+            # The report is the last: with it, the directory holds a run, whole enough to be resumed.
+            if self.resumed:
+                write_report(self.directory, self.report)
+            else:
+                create(self.directory / REPORT, report_text(self.report))
         except FileExistsError:
             raise ConfigError(already_holds_a_run(self.directory)) from None
         except OSError as error:
             raise ConfigError(f"can't write to the run directory {str(self.directory)!r}: {error.strerror}") from error
-        self._writes = True
+        self._writes, self._on_disk = True, cast(Report, strict(self.report))
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def begin_anew(self) -> None:
+        """Begin a run that is resumed, and had come to nothing, at its beginning.
+
+        Raises:
+            ConfigError: See `begin`.
+        """
+        self._rows = []
+        self.report |= {"metrics": {}, "best": None}
+        self.begin()
 
     @property
     def checkpoints(self) -> Path:
@@ -140,11 +167,30 @@ class RunRecord:
     def finish(self, status: Status, error: BaseException | None = None) -> None:
         """Write how the run ended."""
         self.report["timing"]["total_s"] = round(self._earlier_s + process_age_s(), 3)
-        self.update(status=status, error=None if error is None else described(error), ended=_now())
+        self.update(status=status, error=None if error is None else described(error), ended=now())
+
+    def close(self) -> None:
+        """Write nothing more, and let others train in the directory."""
+        self._ended.set()
+        with self._writing:
+            self._writes = False
+        if self._lock is not None:
+            self._lock.release()
 
     def _write(self) -> None:
-        if self._writes:
-            write_report(self.directory, self.report)
+        with self._writing:
+            if self._writes:
+                self._on_disk = cast(Report, strict(self.report))  # a copy: the heartbeat must not meet a change of it
+                self._on_disk["heartbeat"] = now()
+                write_report(self.directory, self._on_disk)
+
+    def _beat(self) -> None:
+        """Tell other machines that this process lives; see `strobe.record.report.read_report`."""
+        while not self._ended.wait(BEAT_S):
+            with self._writing, suppress(OSError):
+                if self._writes:
+                    self._on_disk["heartbeat"] = now()
+                    write_report(self.directory, self._on_disk)
 
 
 def already_holds_a_run(directory: Path) -> str:
@@ -153,6 +199,17 @@ def already_holds_a_run(directory: Path) -> str:
         f"{directory} already holds a run: continue it with resume={directory}, "
         "or choose another directory with hydra.run.dir=<dir>"
     )
+
+
+def _lock_for_a_new_run(directory: Path) -> RunLock:
+    try:
+        lock = RunLock(directory)
+    except ConfigError:
+        raise ConfigError(already_holds_a_run(directory)) from None
+    if (directory / REPORT).exists():
+        lock.release()
+        raise ConfigError(already_holds_a_run(directory))
+    return lock
 
 
 def _new_report(config: Mapping[str, Any], overrides: Iterable[str]) -> Report:
@@ -178,11 +235,8 @@ def _new_report(config: Mapping[str, Any], overrides: Iterable[str]) -> Report:
         "environment": environment(),
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "started": _now(),
+        "started": now(),
+        "heartbeat": now(),
         "ended": None,
         "error": None,
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

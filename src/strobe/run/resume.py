@@ -18,7 +18,7 @@ from strobe.record.checkpoints import load_checkpoint, newest_checkpoint, state_
 from strobe.record.config_file import read_config
 from strobe.record.layout import CHECKPOINTS
 from strobe.record.lightning_state import saved_epochs
-from strobe.record.report import EarlyStop, read_report
+from strobe.record.report import EarlyStop, Report, read_report
 from strobe.record.settings import leaves
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ class ResumePoint:
     trained: bool
 
 
-def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoint:
-    """Where to continue.
+def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoint | None:
+    """Where to continue; None for the beginning, of a run that was ended before it had saved anything.
 
     Args:
         directory: The run directory.
@@ -59,11 +59,14 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
         ConfigError: If the directory is not a run directory, the run has ended, or it can't go on with other settings.
         CheckpointError: If no checkpoint is usable, or the newest has another net.
     """
-    status = read_report(directory)["status"]
+    old = read_report(directory)
     text = read_config(directory)
     before = OmegaConf.to_container(loaded(text), resolve=text.own)  # of a stranger's, nothing is looked up here
     if changed := _changed(before, cfg):
         raise ConfigError("\n".join(changed))
+    if _has_saved_nothing(directory, old):
+        log.warning("%s was ended before its first checkpoint: it begins anew", directory)
+        return None
     path = newest_checkpoint(directory / CHECKPOINTS)
     checkpoint = load_checkpoint(path)
     _require_same_model(path, checkpoint, net)
@@ -77,7 +80,7 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
     if done is None and (stopped is None or not _still_stopped(stopped, cfg, checkpoint)):
         log.info("Resuming %s at epoch %d, step %d", directory, epochs + 1, step)
         return ResumePoint(path, step, {**recorder, "stopped_early": None}, trained=False)
-    if status == "completed":
+    if old["status"] == "completed":
         if done is None:
             assert stopped is not None, "one of the two has ended it"
             why = f"was stopped early by {stopped['by']} in epoch {stopped['epoch'] + 1} ({stopped['reason']})"
@@ -93,6 +96,13 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
         raise ConfigError(f"{directory} {why}, so there is nothing to resume: {further}")
     log.info("Resuming %s at its test", directory)
     return ResumePoint(path, step, recorder, trained=True)
+
+
+def _has_saved_nothing(directory: Path, report: Report) -> bool:
+    """Whether a run was ended before its first checkpoint; one whose checkpoints are gone has named one as its best."""
+    best = report.get("best")
+    named = best is not None and best["checkpoint"] is not None
+    return report["status"] != "completed" and not named and not any((directory / CHECKPOINTS).glob("*.ckpt"))
 
 
 def _changed(old: Any, new: DictConfig) -> list[str]:

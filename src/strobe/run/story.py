@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from strobe.distributed.launch import Ranks, started_ranks
 from strobe.errors import RunError, as_run_error, require, status_of
 from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
-from strobe.record.checkpoints import load_weights
+from strobe.record import lightning_state
+from strobe.record.checkpoints import load_checkpoint, load_weights
 from strobe.record.run_record import RunRecord
 from strobe.run.build import Run, build, build_data, build_net
 from strobe.run.messages import announce, closing_table
@@ -65,10 +66,11 @@ def train(
         directory=directory,
         child=partial(_train_as_rank, config, directory, callbacks),
     ) as ranks:
-        # A run begins in one of four ways, and here is where they part:
+        # A run begins in one of five ways, and here is where they part:
         #   new                  the directory holds no run: the record starts at once;
         #   resumed              `resume=`: from the newest checkpoint, within an epoch or between two; nothing of the
         #                        old run is touched before its training goes on: see `EpochRecorder.begin`;
+        #   begun anew           the same, where there was nothing to save yet;
         #   resumed at its test  the same, where all was trained: the fit is left out;
         #   queued again         SLURM has typed the same command anew: it was turned into `resume=` before it got here.
         begin = RunRecord.start if cfg.resume is None else RunRecord.resume
@@ -79,6 +81,8 @@ def train(
             start = None
             if record.resumed:
                 start = resume_point(directory, cfg, net)
+                if start is None:
+                    record.begin_anew()
             run = build(
                 cfg,
                 data,
@@ -95,6 +99,7 @@ def train(
                 stop.raise_if_asked()  # in the last epoch: all is saved, and the test is left to `resume=`
             else:
                 run.recorder.begin()
+                lightning_state.stand_at(run.trainer, load_checkpoint(start.checkpoint))
                 _write_timing(run, record)
             if cfg.test:
                 _test(run, record)
@@ -124,14 +129,17 @@ def recorded(record: RunRecord, ranks: Ranks, *, batch_size: int) -> Iterator[St
     except BaseException as raised:
         # Lightning turns a KeyboardInterrupt into a SystemExit; anything else that follows a signal is a failure.
         stopped = stop.reason is not None and isinstance(raised, SystemExit | KeyboardInterrupt | stop.reason)
-        error = stop.error() if stopped else as_run_error(ranks.cause(raised), batch_size=batch_size)
-        record.finish(status_of(error), error)
+        cause = ranks.cause(raised)
+        error = stop.error() if stopped else as_run_error(cause, batch_size=batch_size, directory=record.directory)
+        with suppress(OSError):  # a full disk: the report says `running`, and whoever reads it sees that it is not
+            record.finish(status_of(error), error)
         if stop.requeue:
             slurm.requeue()
         log.debug("The run ended early", exc_info=raised)  # the file gets the traceback, the terminal a line
         raise error from raised
     finally:
         stop.uninstall()
+        record.close()
 
 
 def _give_up(record: RunRecord, error: RunError) -> None:

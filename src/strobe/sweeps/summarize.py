@@ -5,12 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from strobe.errors import RunError
+from strobe.record.files import sweep_leftovers
 from strobe.record.layout import SUCCEEDED
 from strobe.sweeps.display import best_job
 from strobe.sweeps.drive import Settings
 from strobe.sweeps.jobs import Job
 
 log = logging.getLogger(__name__)
+
+_OLD_S = 3.0  # of a temporary file that nobody writes any more; another driver of the same search may be writing
 
 
 class SweepFailedError(RunError):
@@ -29,6 +32,7 @@ def summarize(jobs: list[Job], settings: Settings, write_report: Callable[[Path]
         SweepFailedError: If a job did not complete.
     """
     directory = settings.directory
+    sweep_leftovers(directory, older_than_s=_OLD_S)
     try:
         table = write_report(directory)
     except Exception as error:  # a summary is not worth a sweep

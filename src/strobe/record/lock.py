@@ -1,0 +1,97 @@
+"""One process at a time trains in a run directory."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+from strobe.errors import ConfigError
+from strobe.record.report import Report, read_report
+
+if sys.platform != "win32":
+    import fcntl
+
+_held: set[int] = set()  # file descriptors
+
+
+class RunLock:
+    """Holds a run directory until it is released or this process ends, however it ends.
+
+    The lock is the system's, on the directory itself: it leaves nothing behind, and the processes that this one forks
+    have no part in it. Between machines that don't share locks, and where a file system has none, a report that says
+    ``running`` and whose process is not known to be gone keeps others away.
+
+    Args:
+        directory: Of the run; it exists.
+
+    Raises:
+        ConfigError: If another process trains in it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._file = _locked(directory)
+        running = _running(directory)
+        # A copy of a running run says so too; on this machine the lock knows better.
+        if running is not None and (self._file is None or running.get("host") != socket.gethostname()):
+            self.release()
+            raise ConfigError(_is_trained(directory, running))
+
+    def release(self) -> None:
+        """Let others train here."""
+        if self._file in _held:
+            _held.remove(self._file)
+            os.close(self._file)
+        self._file = None
+
+
+def require_idle(directory: Path) -> None:
+    """Refuse a run directory in which a process trains, on this machine or another.
+
+    Raises:
+        ConfigError: If one does.
+    """
+    RunLock(directory).release()
+
+
+def _locked(directory: Path) -> int | None:
+    """A file descriptor that holds the lock; None where the file system has no locks.
+
+    Raises:
+        ConfigError: If another process holds it.
+    """
+    if sys.platform == "win32":  # no locks on directories there
+        return None
+    file = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        raise ConfigError(_is_trained(directory, _running(directory))) from None
+    except OSError:
+        os.close(file)
+        return None
+    _held.add(file)
+    return file
+
+
+def _running(directory: Path) -> Report | None:
+    """The report of a run whose process is not known to be gone."""
+    try:
+        report = read_report(directory)
+    except ConfigError:  # no run, or none that can be read: whoever asks is told elsewhere
+        return None
+    return report if report["status"] == "running" else None
+
+
+def _is_trained(directory: Path, running: Report | None) -> str:
+    by = "another process" if running is None else f"process {running.get('pid')} on {running.get('host')}"
+    return f"{directory} is being trained by {by}: wait until it has ended, or stop it"
+
+
+def _forget() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forget)

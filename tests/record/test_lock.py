@@ -1,0 +1,121 @@
+"""One process at a time trains in a run directory."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strobe.errors import ConfigError
+from strobe.record import run_record
+from strobe.record.lock import RunLock, require_idle
+from strobe.record.report import read_report
+from strobe.record.run_record import RunRecord
+from tests.conftest import ROOT, Train, report
+
+_HOLD = """
+import os, sys, time
+from pathlib import Path
+from strobe.record.lock import RunLock
+lock = RunLock(Path(sys.argv[1]))
+if len(sys.argv) > 2 and os.fork() == 0:
+    time.sleep(60)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def holding(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _HOLD, str(directory), *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def written(directory: Path, **fields: Any) -> None:
+    now = datetime.now(UTC).isoformat()
+    base = {"status": "running", "pid": os.getpid(), "host": socket.gethostname(), "started": now, "heartbeat": now}
+    (directory / "report.json").write_text(json.dumps(base | fields))
+
+
+def ago(**time: float) -> str:
+    return (datetime.now(UTC) - timedelta(**time)).isoformat()
+
+
+@pytest.mark.parametrize("forked", [[], ["forked"]])
+def test_a_directory_is_held_until_its_process_ends_however_it_ends(tmp_path: Path, forked: list[str]) -> None:
+    with holding(tmp_path, *forked) as process:
+        written(tmp_path, pid=process.pid)
+        with pytest.raises(ConfigError, match=rf"is being trained by process {process.pid} on .*: wait until"):
+            require_idle(tmp_path)
+        process.kill()  # a process that it forked lives on
+        process.wait()
+        RunLock(tmp_path).release()
+        assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+        if forked:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_copy_of_a_run_that_is_being_trained_is_free(tmp_path: Path) -> None:
+    written(tmp_path)  # the process in it, this one, is alive
+    assert read_report(tmp_path)["status"] == "running"
+    require_idle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "status"),
+    [
+        (ago(seconds=10), "running"),
+        (ago(seconds=100), "running"),
+        (ago(seconds=-20), "running"),  # its clock is ahead
+        (ago(minutes=3), "died"),
+        (ago(days=2), "died"),
+        (ago(days=-1), "died"),  # nobody's clock is that wrong
+        (None, "died"),
+        ("yesterday", "died"),
+    ],
+)
+def test_a_run_on_another_machine_is_alive_as_long_as_it_says_so(
+    tmp_path: Path, heartbeat: str | None, status: str
+) -> None:
+    written(tmp_path, host="another", pid=1, heartbeat=heartbeat)
+    assert read_report(tmp_path)["status"] == status
+    if status == "running":
+        with pytest.raises(ConfigError, match="is being trained by process 1 on another"):
+            require_idle(tmp_path)
+    else:
+        require_idle(tmp_path)
+
+
+def test_a_run_says_that_it_is_alive_while_nothing_else_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_record, "BEAT_S", 0.05)
+    record = RunRecord.start(tmp_path / "run", {"seed": 1}, "seed: 1", [])
+    beats = {report(tmp_path / "run")["heartbeat"] for _ in range(20) if not time.sleep(0.02)}
+    assert len(beats) > 2
+    record.finish("completed")
+    record.close()
+    last = report(tmp_path / "run")
+    time.sleep(0.15)
+    assert report(tmp_path / "run") == last
+
+
+def test_a_run_is_not_resumed_by_two_at_once(train_tiny: Train, tmp_path: Path) -> None:
+    directory = train_tiny("trainer.max_epochs=1")
+    before = (directory / "report.json").read_bytes()
+    with holding(directory) as process:
+        with pytest.raises(ConfigError, match="is being trained by another process: wait until it has ended"):
+            train_tiny("trainer.max_epochs=2", f"resume={directory}", directory=directory)
+        process.kill()
+    assert (directory / "report.json").read_bytes() == before
+    train_tiny("trainer.max_epochs=2", f"resume={directory}", directory=directory)
+    assert report(directory)["status"] == "completed"
