@@ -62,12 +62,15 @@ def key_path() -> Path:
         NoKeyError: If the user has no home.
     """
     state = os.environ.get("XDG_STATE_HOME", "")
+    if Path(state).is_absolute():  # the XDG base directory specification: a relative path is to be ignored
+        return Path(state) / "strobe" / "key"
     try:
-        # The XDG base directory specification: a relative path is to be ignored.
-        base = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
+        home = Path.home()
     except RuntimeError as error:
         raise NoKeyError(str(error)) from None
-    return base / "strobe" / "key"
+    if not home.is_dir():
+        raise NoKeyError(f"there is no home directory {home}")
+    return home / ".local" / "state" / "strobe" / "key"
 
 
 def user_key(*, make: bool = True) -> bytes:
