@@ -18,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from strobe.config.compose import CONF
+from strobe.record.signature import user_key
 from tests.tiny import write_tiny
 
 # The same examples on every machine; `HYPOTHESIS_PROFILE=free` draws new ones.
@@ -47,6 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The key that signs configs is made here, not in the home of whoever runs the tests."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+    user_key()
 
 
 @pytest.fixture(scope="session")

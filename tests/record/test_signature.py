@@ -49,7 +49,7 @@ def test_a_key_that_others_can_replace_is_not_used(key: Path, mode: int) -> None
     assert signed(TEXT) == TEXT
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"x" * 33])
+@pytest.mark.parametrize("content", [b"", b"short", b"x" * 65])
 def test_a_damaged_key_is_not_used(key: Path, content: bytes) -> None:
     text = signed(TEXT)
     key.write_bytes(content)
@@ -79,6 +79,9 @@ def test_a_key_is_kept_in_the_state_directory(tmp_path: Path, monkeypatch: pytes
     for relative in ("", "relative/path"):  # which the specification has ignored
         monkeypatch.setenv("XDG_STATE_HOME", relative)
         assert key_path() == tmp_path / ".local/state/strobe/key"
+    monkeypatch.setenv("HOME", str(tmp_path / "none"))
+    assert signed(TEXT) == TEXT
+    assert not (tmp_path / "none").exists(), "a home is not ours to make"
 
 
 def test_a_process_that_was_killed_as_it_made_the_key_leaves_nothing(key: Path) -> None:

@@ -47,15 +47,20 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def create(path: Path, text: str) -> None:
+def create(path: Path, text: str, *, mode: int = 0o666) -> None:
     """Make a file that must not be there: whole from the first moment, and of several at once one makes it.
+
+    Args:
+        path: The file.
+        text: Its content.
+        mode: Its permissions, less what the process's umask takes away.
 
     Raises:
         FileExistsError: If it is there.
     """
     made = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with made.open("w", encoding="utf-8") as file:
+        with open(made, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -9,13 +9,14 @@ import logging
 import os
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 
-from strobe.record.files import sweep_leftovers
+from strobe.record.files import create, sweep_leftovers
 
 log = logging.getLogger(__name__)
 
-_KEY_BYTES = 32
+_KEY_CHARACTERS = 64  # hexadecimal
 _PURPOSE = b"strobe config 1\n"  # the key may come to sign other things too
 _LINE = re.compile(r"# signature: ([0-9a-f]{64})\n\Z")
 
@@ -61,12 +62,15 @@ def key_path() -> Path:
         NoKeyError: If the user has no home.
     """
     state = os.environ.get("XDG_STATE_HOME", "")
+    if Path(state).is_absolute():  # the XDG base directory specification: a relative path is to be ignored
+        return Path(state) / "strobe" / "key"
     try:
-        # The XDG base directory specification: a relative path is to be ignored.
-        base = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
+        home = Path.home()
     except RuntimeError as error:
         raise NoKeyError(str(error)) from None
-    return base / "strobe" / "key"
+    if not home.is_dir():
+        raise NoKeyError(f"there is no home directory {home}")
+    return home / ".local" / "state" / "strobe" / "key"
 
 
 def user_key(*, make: bool = True) -> bytes:
@@ -104,10 +108,10 @@ def _read(path: Path) -> bytes:
             raise NoKeyError(f"{path} is not a file of this user's in a directory of this user's")
         if facts.st_mode & 0o077 or around.st_mode & 0o022:
             raise NoKeyError(f"{path} can be read or replaced by others: chmod 700 {path.parent}; rm {path}")
-        key = os.read(descriptor, _KEY_BYTES + 1)
+        key = os.read(descriptor, _KEY_CHARACTERS + 1)
     finally:
         os.close(descriptor)
-    if len(key) != _KEY_BYTES:
+    if len(key) != _KEY_CHARACTERS:
         raise NoKeyError(f"{path} is damaged: rm {path}")
     if facts.st_nlink > 1:  # made by a process that was killed before it took its temporary name away
         sweep_leftovers(path.parent)
@@ -117,20 +121,6 @@ def _read(path: Path) -> bytes:
 def _create(path: Path) -> None:
     """Make a key; of several processes that do so at once, all get the first one's."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".key.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(_KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except (FileExistsError, FileNotFoundError):
-            pass  # another was first, and may have swept up
-        except OSError:  # a file system that knows no second names
-            if not path.exists():
-                temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with suppress(FileExistsError, FileNotFoundError):  # another was first, and may have swept up
+        create(path, os.urandom(_KEY_CHARACTERS // 2).hex(), mode=0o600)
     sweep_leftovers(path.parent)
