@@ -126,8 +126,25 @@ def _study(record: Record) -> bool:
 
 
 def _trial(record: Record) -> bool:
-    # A trial that comes with a state is not one that was asked for.
-    return type(record["study_id"]) is int and _is_time(record["datetime_start"]) and "state" not in record
+    if type(record["study_id"]) is not int or not _is_time(record["datetime_start"]):
+        return False
+    return "state" not in record or _added_trial(record)
+
+
+def _added_trial(record: Record) -> bool:
+    """Of a trial that was not asked for: someone has added it, with all that is known of it."""
+    values = record["values"] if record["value"] is None else [record["value"]]
+    params = [
+        {
+            "trial_id": 0,
+            "param_name": name,
+            "param_value_internal": value,
+            "distribution": record["distributions"][name],
+        }
+        for name, value in record["params"].items()
+    ]
+    mappings = all(isinstance(record[key], dict) for key in ("user_attrs", "system_attrs", "intermediate_values"))
+    return mappings and all(map(_param, params)) and _state({**record, "trial_id": 0, "values": values})
 
 
 def _param(record: Record) -> bool:

@@ -96,13 +96,14 @@ def _search(supply: Supply, mended: Sequence[str], settings: Settings) -> tuple[
     with Display(most_trials(search, supply.space), mode=settings.mode, slots=len(settings.slots)) as display:
         for line in mended:
             display.say(line)
-        failed = sum(job.status not in SUCCEEDED for job in supply.jobs.values())
+        known = [job for job in supply.jobs.values() if job.plan == "skip"]
+        failed = sum(job.status not in SUCCEEDED for job in known)
         hint = f" ({failed} of them failed: sweep.rerun=failed tries them again)" if failed else ""
-        before = f"{len(supply.jobs)} finished before{hint}"
+        before = f"{len(known)} finished before{hint}"
         display.say(f"{display.total} trials in {settings.directory}: {before}; {search.sampler}")
         if search.pruner != "none" and not prunes(search, settings):
             display.say("No trial is ended early: what is searched for is known only at a trial's end")
-        for job in supply.jobs.values():
+        for job in known:
             display.started(job)
         supply.display = display
         try:

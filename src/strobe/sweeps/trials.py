@@ -113,7 +113,8 @@ class Trials:
             adopt(job, report)
         if job.plan != "skip":
             job.plan, job.status = "skip", _ENDS[trial.state]
-            job.objective = trial.values[0] if trial.values and len(trial.values) == 1 else None
+        if job.objective is None and job.status == "completed" and trial.values and not self.search.objectives:
+            job.objective = trial.values[0]
         return job
 
     def report_of(self, job: Job) -> Report | None:
