@@ -17,7 +17,9 @@ from strobe.config.strangers import Allowed, links_out
 from strobe.config.values import problems
 from strobe.distributed import slurm
 from strobe.errors import ConfigError, require
+from strobe.machine.rank import process_rank
 from strobe.record.config_file import read_config
+from strobe.record.lock import require_idle
 
 RESUME_IN_A_FILE = "resume: stands in a config file; it has to be typed: resume=<run dir>"
 
@@ -70,6 +72,8 @@ def resumed_run(arguments: Sequence[str], trusted: Sequence[str]) -> Resumed | N
     cfg = saved_config(directory, typed, allowed)
     if not read_config(directory).own and (link := next(links_out(directory), None)) is not None:
         raise ConfigError(f"{link} leads out of the run directory, and {not_signed(directory)}: take the link away")
+    if process_rank() == 0:  # the others come while the first may have begun
+        require_idle(directory)
     cfg.resume = str(directory)
     with damage_named(directory):
         require(problems(cfg))
