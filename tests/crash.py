@@ -12,17 +12,19 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, Literal
 
-How = Literal["before", "after", "full"]
-"""Killed before the call or after it, or the call finds the disk full."""
+How = Literal["before", "after", "full", "term", "hup", "clock"]
+"""Killed before the call or after it; the disk is full; before the call a signal comes, or the clock is set back."""
 
-_CONSOLE = "console.txt"
+_SIGNALS = {"before": signal.SIGKILL, "after": signal.SIGKILL, "term": signal.SIGTERM, "hup": signal.SIGHUP}
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,13 @@ class _Points:
         here = fault is not None and (number == fault.point or (fault.lasting and number > fault.point))
         if not here or fault is None:
             return self._outermost(call)
-        if fault.how == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
         if fault.how == "full" and not name.startswith("unlink"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            named = () if name in ("fsync", "copyfile", "save") else (str(file),)  # what is written knows no name
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *named)
+        if fault.how == "clock":
+            _set_clock_back()
+        if fault.how in _SIGNALS and fault.how != "after":
+            os.kill(os.getpid(), _SIGNALS[fault.how])
         result = self._outermost(call)
         if fault.how == "after":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -106,6 +111,20 @@ class _Points:
                 file = Path(f"/proc/self/fd/{file}").readlink()
         inside = isinstance(file, str | os.PathLike) and os.fspath(file).startswith(self._within)
         return os.path.relpath(file, self._within) if inside else None
+
+
+def _set_clock_back() -> None:
+    from strobe.record import report
+
+    right = time.time
+    time.time = lambda: right() - 3600  # type: ignore[assignment]
+
+    class Late(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) - timedelta(hours=1)
+
+    report.datetime = Late  # type: ignore[attr-defined]
 
 
 def server() -> ForkServerContext:

@@ -14,7 +14,7 @@ import torch
 from strobe.record.layout import BEST, CHECKPOINTS, LAST, REPORT
 from strobe.record.report import read_epochs
 
-_NOT_COMPARED = ("timing", "environment", "pid", "host", "started", "ended", "config_hash", "overrides")
+_NOT_COMPARED = ("timing", "environment", "pid", "host", "started", "heartbeat", "ended", "config_hash", "overrides")
 _ONLY_IN_ONE = ("objective_mode", "mode")  # keys that reports have had only since some version
 
 

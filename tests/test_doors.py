@@ -1,6 +1,7 @@
 """Private names of other libraries: each that is used stands here, with a test that fails when the library moves."""
 
 import ast
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ DOORS = {
     "src/strobe/callbacks/steps.py": {"_scale"},
     "src/strobe/data/augment.py": {"_standard_gamma"},
     "src/strobe/distributed/launch.py": {"_abort_process_group"},
+    "src/strobe/record/lightning_state.py": {"_batches_that_stepped", "_logger_connector"},
+    "src/strobe/run/loggers.py": {"_experiment"},
     "src/strobe/tasks/classifier.py": {"_current_fx_name"},
 }
 FILES = [path for folder in ("src/strobe", "hydra_plugins") for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -113,3 +116,10 @@ def test_lightning_counts_where_we_read(train_tiny: Train) -> None:
     trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     assert (lightning_state.epochs_done(trainer), lightning_state.batches_done(trainer)) == (0, 0)
     assert not lightning_state.within_epoch(trainer)
+
+
+def test_lightning_logs_an_epoch_once_though_we_ask_for_it_early(train_tiny: Train) -> None:
+    directory = train_tiny("logger=csv", "trainer.max_epochs=3", "test=false")
+    with (directory / "csv" / "metrics.csv").open(newline="") as file:
+        found = [(row["step"], row["epoch"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert found == [("16", "0"), ("33", "1"), ("50", "2")]

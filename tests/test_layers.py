@@ -12,8 +12,8 @@ PACKAGE = ROOT / "src" / "strobe"
 
 # From the ground up. A layer imports those below it; the members of one layer don't know each other.
 LAYERS = [
-    ["machine"],
     ["errors"],
+    ["machine"],
     ["record"],
     ["data", "models"],
     ["tasks"],

@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from strobe.commands.sweep import grid, search
 from strobe.config.written import without_secrets
 from strobe.errors import ConfigError
+from strobe.machine.disk import as_run_error
 from strobe.record.layout import STUDY
 
 
@@ -103,12 +104,19 @@ class GridSweeper(BasicSweeper):
             super().validate_batch_is_legal(batch)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the grid; nothing is left behind if its first check fails."""
+        """Run the grid; nothing is left behind if its first check fails.
+
+        Raises:
+            RunError: If a job did not complete, the sweep was stopped, or its directory can't be written.
+        """
         assert self.config is not None
         directory = Path(str(self.config.hydra.sweep.dir))
         self.config = without_secrets(self.config) or self.config  # it is written down; the launcher has its own
-        with _left_only_with_jobs(directory):
-            return super().sweep(arguments)
+        try:
+            with _left_only_with_jobs(directory):
+                return super().sweep(arguments)
+        except OSError as error:
+            raise as_run_error(error, directory) from error
 
 
 class OptunaSweeper(Sweeper):

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from strobe.errors import tell
 from strobe.machine.streams import settle_streams
+from strobe.machine.terminal import tell
 from strobe.machine.text import printable
 
 COMMANDS = {
@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "test a run's best checkpoint again",
     "predict": "name the class of pictures",
     "export": "write a run's net as ONNX, torch.export or TorchScript",
+    "trust": "sign a run of someone else's, after a look at what it names",
     "report": "compare runs and sweeps",
     "summary": "parameters, operations and shapes of models",
     "doctor": "check the installation",

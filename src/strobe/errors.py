@@ -1,15 +1,10 @@
-"""The ways a run can end other than well, each with its status and exit code, and how an error is told to a person."""
+"""The ways a run can end other than well, each with its status and exit code."""
 
 import errno
 import shutil
-import sys
-import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypeGuard
-
-from strobe.machine.secrets import redacted
-from strobe.machine.text import printable
+from typing import Literal
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -95,27 +90,6 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def exit_code(error: BaseException) -> int:
-    """The exit code that goes with an error, after saying what it was."""
-    if isinstance(error, RunError):
-        tell(str(error))
-        return error.exit_code
-    if is_of_the_disk(error):
-        return exit_code(disk_error(error))
-    if isinstance(error, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        return InterruptedRunError.exit_code
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else int(error.code is not None)
-    tell("".join(traceback.format_exception(error)).rstrip())
-    return 1
-
-
-def tell(text: str) -> None:
-    """Say something of what went wrong, to the person at the terminal."""
-    print(printable(redacted(text), lines=True), file=sys.stderr, flush=True)
-
-
 def status_of(error: BaseException) -> EndStatus:
     """The status that a run which ended with ``error`` is recorded under."""
     if isinstance(error, RunError):
@@ -131,8 +105,8 @@ def as_run_error(error: BaseException, *, batch_size: int, directory: Path | Non
         batch_size: Named in the advice when memory ran out.
         directory: Of the run.
     """
-    if is_of_the_disk(error):
-        return disk_error(error, directory)
+    if (full := full_disk(error)) is not None:
+        return disk_error(full, directory)
     text = str(error)
     # By name and message: this module must not import torch, and CPU allocators raise plain RuntimeErrors.
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
@@ -147,13 +121,18 @@ def as_run_error(error: BaseException, *, batch_size: int, directory: Path | Non
     return error
 
 
-def is_of_the_disk(error: BaseException) -> TypeGuard[OSError]:
-    """Whether it says that nothing more can be written."""
-    return isinstance(error, OSError) and error.errno in _FULL
+def full_disk(error: BaseException) -> OSError | None:
+    """The error that says that nothing more can be written: this one, or what it was raised from."""
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in chain:  # it can lead back to itself
+        chain.append(following)
+        following = following.__cause__ or following.__context__
+    return next((each for each in chain if isinstance(each, OSError) and each.errno in _FULL), None)
 
 
 def disk_error(error: OSError, directory: Path | None = None) -> DiskError:
-    """What such an error means: the file, and what is free on its disk.
+    """What it means that a disk is full: the file, and what is free there.
 
     Args:
         error: What was raised.

@@ -10,7 +10,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from strobe.commands.arguments import with_absolute_path, with_resume, without_resume
+from strobe.commands.arguments import with_absolute_path, without_trust
+from strobe.commands.resumed import resumed_run
 from strobe.config.overrides import idle_additions
 from strobe.config.rules import TOP_LEVEL
 from strobe.errors import ConfigError
@@ -129,7 +130,7 @@ def test_the_flag_for_a_sweep_may_stand_anywhere(empty: Path, flags: list[str]) 
 def test_a_person_trains_and_evaluates(command: Command, tiny_arguments: list[str], tmp_path: Path) -> None:
     home, cwd = tmp_path / "home", tmp_path / "cwd"
     home.mkdir()
-    done = command("train", *tiny_arguments, HOME=str(home), XDG_CACHE_HOME="", TMPDIR=str(home))
+    done = command("train", *tiny_arguments, HOME=str(home), XDG_CACHE_HOME="", XDG_STATE_HOME="", TMPDIR=str(home))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     (run,) = (cwd / "outputs" / "train").glob("*/*")
@@ -149,7 +150,8 @@ def test_a_person_trains_and_evaluates(command: Command, tiny_arguments: list[st
     assert found["environment"]["command"].startswith("python -m src.train ")
     files = [path for path in (*cwd.rglob("*"), *home.rglob("*")) if path.is_file() and run not in path.parents]
     # torchmetrics imports matplotlib where that is installed, which lists the system's fonts once per home.
-    assert [path for path in files if "matplotlib" not in path.parts] == []
+    files = [path for path in files if "matplotlib" not in path.parts]
+    assert [str(path.relative_to(home)) for path in files] == [".local/state/strobe/key"]
     expected = {
         ".hydra",
         "checkpoints",
@@ -163,7 +165,7 @@ def test_a_person_trains_and_evaluates(command: Command, tiny_arguments: list[st
     assert {path.name for path in run.iterdir()} == expected
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    evaluated = command("evaluate", str(shown), "--json", HOME=str(home), XDG_CACHE_HOME="")
+    evaluated = command("evaluate", str(shown), "--json", HOME=str(home), XDG_CACHE_HOME="", XDG_STATE_HOME="")
     assert evaluated.returncode == 0, evaluated.stderr
     measured = json.loads(evaluated.stdout)
     assert measured == {name: found["metrics"][name] for name in ("test/loss", "test/acc")}
@@ -197,12 +199,14 @@ def test_a_wrong_override_of_an_evaluation_is_explained(train_tiny: Train, overr
 
 
 def test_an_evaluation_runs_on_one_device_whatever_the_run_did(train_tiny: Train) -> None:
+    from strobe.commands.trust import main as trust
     from strobe.run.evaluation import evaluate
 
     directory = train_tiny("trainer.max_epochs=1")
     config = directory / "config.yaml"
     elsewhere = config.read_text().replace("accelerator: cpu", "accelerator: gpu").replace("devices: 1", "devices: 8")
     config.write_text(elsewhere.replace("strategy: auto", "strategy: fsdp").replace("num_nodes: 1", "num_nodes: 4"))
+    assert trust([str(directory)]) == 0
     measured = evaluate(directory, ["trainer.accelerator=cpu"])
     assert measured == {name: report(directory)["metrics"][name] for name in ("test/loss", "test/acc")}
     assert evaluate(directory).keys() == measured.keys()
@@ -255,25 +259,113 @@ def test_a_refused_resume_leaves_a_run_that_can_be_resumed(command: Command, tra
 def test_a_run_directory_may_have_any_name(train_tiny: Train, tmp_path: Path, name: str) -> None:
     run = as_typed(train_tiny("trainer.max_epochs=1", directory=tmp_path / name))
     parser = OverridesParser.create()
-    rewritten = with_resume([f"resume={run}"])
-    parsed = {each.key_or_group: each.value() for each in parser.parse_overrides(rewritten[3:])}
+    resumed = resumed_run([f"resume={run}"], [])
+    assert resumed is not None
+    parsed = {each.key_or_group: each.value() for each in parser.parse_overrides(resumed.arguments)}
     assert parsed == {
-        "hydra": "default",
         "hydra.output_subdir": None,
         "hydra.run.dir": str(run),
         "resume": str(run),
     }
 
 
-def test_resuming_rewrites_the_command_and_the_record_takes_that_back(train_tiny: Train, tmp_path: Path) -> None:
-    assert with_resume(["seed=1", "resume=null"]) == ["seed=1", "resume=null"]
+def test_only_flags_and_hydras_own_overrides_reach_hydra_when_a_run_is_resumed(train_tiny: Train) -> None:
+    assert resumed_run(["seed=1", "resume=null"], []) is None
     directory = train_tiny("trainer.max_epochs=1")
-    rewritten = with_resume(["seed=2", f"resume={directory}"])
-    assert f"hydra.run.dir='{directory}'" in rewritten
+    typed = ["--config-dir", "conf", "hydra.verbose=true", "test=false", f"resume={directory}", "+note=mine"]
+    with pytest.raises(ConfigError, match="there is such a key already"):
+        resumed_run(typed, [])
+    resumed = resumed_run([*typed[:-1], "++note=mine"], [])
+    assert resumed is not None
+    ours = [f"hydra.run.dir='{directory}'", "hydra.output_subdir=null", f"resume='{directory}'"]
+    assert resumed.arguments == ["--config-dir", "conf", "hydra.verbose=true", *ours]
+    assert resumed.overrides == ["test=false", "++note=mine"]
+    assert (resumed.cfg.test, resumed.cfg.note, resumed.cfg.trainer.max_epochs) == (False, "mine", 1)
     (directory / "config.yaml").unlink()
     with pytest.raises(ConfigError, match=r"has no config\.yaml"):
-        with_resume([f"resume={directory}"])
-    assert without_resume(["+hydra=default", f"resume={directory}", "seed=2"]) == ["seed=2"]
+        resumed_run([f"resume={directory}"], [])
+
+
+@pytest.mark.parametrize(
+    ("typed", "word"),
+    [
+        (["trainer.max_epoch=3"], "did you mean trainer.max_epochs=3?"),
+        (["model=mlp"], "change single values, not a whole group"),
+        (["debug=limit"], "change single values, not a whole group"),
+        (["+experiment=mnist_cnn"], "nothing reads this key"),
+        (["optimizer@x=sgd"], "change single values, not a whole group"),
+        (["seed=1,2"], "a run that is there takes one"),
+        (["~model.widht"], "model.widht: no such key"),
+        (["~seed=77"], "its value is 1"),
+        (["+foo=1"], "nothing reads this key"),
+        (["trainer.max_epochs=0"], "must be a whole number"),
+        (["nonsense"], "write key=value"),
+        (["name=a(b"], "can't be read"),
+        (["hydra.run.dir=elsewhere"], "in its own directory"),
+        (["lr=1", "seed=1,2", "a(=b"], "a run that is there takes one"),
+    ],
+    ids=str,
+)
+def test_a_mistake_beside_a_resumed_run_is_told_before_hydra_is_asked(
+    train_tiny: Train, typed: list[str], word: str
+) -> None:
+    directory = train_tiny("trainer.max_epochs=1")
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError) as caught:
+        resumed_run([f"resume={directory}", *typed], [])
+    assert word in str(caught.value)
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+def test_a_resumed_run_is_changed_as_hydra_would_change_it(train_tiny: Train) -> None:
+    directory = train_tiny("trainer.max_epochs=1", "scheduler=cosine")
+    typed = ["scheduler=none", "callbacks=null", "~logger.tensorboard", "+logger.csv={flush: 3}", "tags=[a,'b c']"]
+    typed += ["trainer.max_time={hours: 2}", "note='${name}'", "++model.more.deep=1"]
+    resumed = resumed_run([f"resume={directory}", *typed], [])
+    assert resumed is not None
+    cfg = resumed.cfg
+    assert cfg.scheduler is None
+    assert cfg.callbacks is None
+    assert cfg.logger == {"csv": {"flush": 3}}
+    assert (cfg.tags, cfg.trainer.max_time, cfg.note) == (["a", "b c"], {"hours": 2}, None)
+    assert cfg.model.more == {"deep": 1}
+
+
+def test_a_saved_config_is_shown_and_planned_without_torch(
+    train_tiny: Train, empty: Path, tiny_arguments: list[str]
+) -> None:
+    run = as_typed(train_tiny("model=mlp"))
+    shown = light(empty, f"resume={run}", "--cfg", "job", "seed=7")
+    assert shown.returncode == 0, shown.stderr
+    assert "seed: 7\n" in shown.stdout
+    assert "_target_: strobe.models.mlp.MLP" in shown.stdout
+    part = light(empty, tiny_arguments[0], "--cfg=job", "--package=model", f"resume={run}")
+    assert part.stdout.startswith("_target_: strobe.models.mlp.MLP")
+
+
+@pytest.mark.parametrize("flag", ["--experimental-rerun=x.pickle", "--experimental-rerun", "--exp", "--e=x"])
+def test_a_pickled_config_is_not_loaded(empty: Path, flag: str) -> None:
+    done = light(empty, flag, "x.pickle")
+    assert done.returncode == 2
+    assert "a pickled config may run anything" in done.stderr
+
+
+def test_resume_is_typed_and_not_read_from_a_file(command: Command, tiny_arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "on.yaml").write_text("# @package _global_\nresume: outputs/some/run\n")
+    done = command("train", f"--config-dir={tmp_path}", "experiment=on")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it has to be typed" in done.stderr
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+def test_what_is_trusted_is_taken_out_of_a_command() -> None:
+    assert without_trust(["--trust", "a", "seed=1", "--trust=b.c"]) == (["seed=1"], ["a", "b.c"])
+    for typed in (["--trust"], ["--trust="]):
+        with pytest.raises(ConfigError, match="name a package"):
+            without_trust(typed)
+    with pytest.raises(ConfigError, match="a new run may name anything"):
+        resumed_run(["seed=1"], ["a"])
 
 
 def test_every_job_of_a_sweep_has_a_directory_of_its_own(

@@ -107,6 +107,40 @@ def test_a_wrong_value_is_named_with_what_is_allowed_and_an_override_that_is_rig
     assert advice in line.partition(":")[2]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../up", "..", ".", "a/../../b", "/up", "a//b", "a/", "/", "a/.", "~/../..", "...", "a/..", " ", " a", "a "),
+        *("a\nb", "a\x1b[2J", "a\rb", "a\u202eb", "a\x00b", "a\\b", "a\x9bb"),
+        *("x" * 201, "x" * 300, "é" * 101, "/".join(["x" * 150] * 5)),
+    ],
+    ids=ascii,
+)
+def test_a_sweep_that_would_lie_elsewhere_is_refused(compose_config: Compose, name: str) -> None:
+    cfg = compose_config()
+    cfg.sweep.name = name
+    (line,) = problems(cfg)
+    assert line.startswith(f"sweep.name={name!r}: must be the name of a directory")
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["first", "2026-11-26_10:00", "a/b", "größe", "漢字", "x" * 200, ".hidden", "a..b", "it's"]
+)
+def test_a_sweep_may_have_any_other_name(compose_config: Compose, name: str) -> None:
+    cfg = compose_config()
+    cfg.sweep.name = name
+    assert problems(cfg) == []
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "x" * 201, "\u202e"], ids=ascii)
+def test_a_label_that_can_not_be_printed_is_refused(compose_config: Compose, name: str) -> None:
+    cfg = compose_config()
+    cfg.name = name
+    (line,) = problems(cfg)
+    assert line.startswith(f"name={name!r}: must be a text of at most 200 characters")
+
+
 @pytest.mark.parametrize("override", ["optimizer.eps=nan", "optimizer.eps=", "+model.label=", "tags=[a,'']"])
 def test_nan_and_empty_values_are_refused_wherever_they_stand(compose_config: Compose, override: str) -> None:
     (line,) = problems(compose_config(override))

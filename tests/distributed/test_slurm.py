@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from strobe.commands.arguments import with_resume
+from strobe.commands.resumed import resumed_run
 from strobe.distributed import slurm
 from tests.conftest import Train, report
 from tests.distributed.test_ddp import columns, finish, start
@@ -118,7 +118,10 @@ def test_a_requeued_job_goes_on_in_the_directory_it_was_given(
     assert slurm.requeued_directory([f"hydra.run.dir={tmp_path / 'new'}"], {"SLURM_RESTART_COUNT": "1"}) is None
     assert slurm.requeued_directory(arguments, {"SLURM_RESTART_COUNT": "1"}) == str(run)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert f"resume='{run}'" in with_resume(arguments)
+    resumed = resumed_run(arguments, [])
+    assert resumed is not None
+    assert (resumed.cfg.resume, resumed.cfg.trainer.max_epochs) == (str(run), 1)
+    assert resumed.arguments.count(f"hydra.run.dir='{run}'") == len(resumed.arguments) - 2
 
 
 def test_a_job_queued_again_before_its_first_checkpoint_begins_anew(

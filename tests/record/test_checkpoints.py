@@ -17,6 +17,7 @@ from torch import nn
 from strobe.errors import CheckpointError, ConfigError, RunError
 from strobe.record.checkpoints import SafeCheckpointIO, load_checkpoint, load_weights, newest_checkpoint
 from strobe.run.evaluation import evaluate
+from strobe.run.saved import saved_net
 from tests.conftest import Command, Train, report
 from tests.run.test_train import equal, weights
 
@@ -310,3 +311,136 @@ def test_a_run_without_checkpoints_says_so_when_it_is_to_be_resumed(train_tiny: 
     assert not (directory / "checkpoints").exists()
     with pytest.raises(RunError, match="no usable checkpoint"):
         train_tiny(f"resume={directory}", directory=directory)
+
+
+def rezipped(path: Path, change: Any) -> None:
+    """Write an archive anew, each entry as `change` has it."""
+    with zipfile.ZipFile(path) as archive:
+        entries = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for info, content in entries:
+            archive.writestr(*change(info, content))
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.ckpt"
+    torch.save({"state_dict": {"a": torch.zeros(3_000_000)}}, path)
+
+    def packed(info: zipfile.ZipInfo, content: bytes) -> tuple[zipfile.ZipInfo, bytes]:
+        info.compress_type = zipfile.ZIP_DEFLATED
+        return info, content
+
+    rezipped(path, packed)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(CheckpointError, match="compressed entries"):
+        load_checkpoint(path)
+
+
+def test_entries_that_overlap_are_not_loaded(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.ckpt", nn.Linear(100, 100))
+    rezipped(path, lambda info, content: (info.filename, content))  # without the longer fields of torch's
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        names = [info.filename for info in archive.infolist()]
+    offset = int.from_bytes(content[-6:-2], "little")
+    central = bytes(content[offset : content.rindex(b"PK\x05\x06")])
+    end = bytearray(content[content.rindex(b"PK\x05\x06") :])
+    end[8:12] = (2 * len(names)).to_bytes(2, "little") * 2
+    end[12:16] = (2 * len(central)).to_bytes(4, "little")
+    path.write_bytes(bytes(content[:offset]) + central * 2 + bytes(end))
+    with pytest.raises(CheckpointError, match="larger than the file"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.zeros(1).expand(10**12), "more than there are in the file"),
+        (torch.zeros(1, 1).expand(10**6, 10**6), "more than there are in the file"),
+        (
+            torch.sparse_coo_tensor(torch.zeros(1, 1).long(), torch.ones(1), (10**12,), check_invariants=True),
+            "layout|sparse",
+        ),
+        (torch.empty(10**12, device="meta"), "on meta"),
+    ],
+    ids=["expanded", "expanded matrix", "sparse", "meta"],
+)
+def test_a_tensor_that_is_larger_than_its_file_is_not_loaded(tmp_path: Path, tensor: torch.Tensor, words: str) -> None:
+    path = tmp_path / "x.ckpt"
+    torch.save({"state_dict": {}, "optimizer_states": [{"state": {0: [tensor]}}]}, path)
+    with pytest.raises(CheckpointError, match=words):
+        load_checkpoint(path)
+
+
+def test_what_stands_in_itself_a_thousand_ways_is_gone_through_once(tmp_path: Path) -> None:
+    path = tmp_path / "x.ckpt"
+    node: list[Any] = []
+    for _ in range(60):
+        node = [node, node]
+    torch.save({"state_dict": {}, "x": node}, path)
+    assert load_checkpoint(path)["x"]
+    for _ in range(60):
+        node = [node]
+    torch.save({"state_dict": {}, "x": node}, path)
+    with pytest.raises(CheckpointError, match="nested more than 100 deep"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("what", ["FIFO", "endless device", "link to a checkpoint"])
+def test_only_a_regular_file_is_a_checkpoint(good: Path, tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x.ckpt"
+    match what:
+        case "FIFO":
+            os.mkfifo(path)
+        case "endless device":
+            path.symlink_to("/dev/zero")
+        case _:
+            path.symlink_to(good)
+            assert load_checkpoint(path)
+            return
+    with pytest.raises(CheckpointError, match="is no regular file"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "state", [{1: torch.zeros(1)}, {"weight": 5}, {"weight": None}, [], {"weight": "x", "bias": []}]
+)
+def test_a_state_that_holds_other_things_than_tensors_is_refused(tmp_path: Path, state: Any) -> None:
+    path = tmp_path / "x.ckpt"
+    torch.save({"state_dict": state}, path)
+    with pytest.raises(CheckpointError):
+        load_weights(nn.Linear(1, 1), path)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        [],
+        "x",
+        {"shape": [1, 28]},
+        {"shape": [1, 28, 28], "classes": list("ab"), "mean": [0.1], "std": []},
+        {"shape": [1, 28, 28], "classes": [1, 2], "mean": [0.1], "std": [0.2]},
+        {"shape": [1, 10**9, 10**9], "classes": list("ab"), "mean": [0.1], "std": [0.2]},
+        {"shape": [True, 28, 28], "classes": list("ab"), "mean": [0.1], "std": [0.2]},
+    ],
+    ids=str,
+)
+def test_facts_of_a_dataset_that_make_no_sense_are_refused(train_tiny: Train, facts: Any) -> None:
+    run = train_tiny("trainer.max_epochs=1", "trainer.limit_train_batches=1")
+    path = run / "checkpoints" / "best.ckpt"
+    torch.save({**torch.load(path, weights_only=True), "dataset": facts}, path)
+    for use in (evaluate, saved_net):
+        with pytest.raises(CheckpointError, match="makes no sense"):
+            use(run)
+
+
+@pytest.mark.parametrize("lost", ["callbacks", "loops", "global_step"])
+def test_a_checkpoint_that_lacks_where_it_was_can_not_be_resumed_from(train_tiny: Train, lost: str) -> None:
+    run = train_tiny("trainer.max_epochs=1", "trainer.limit_train_batches=1")
+    path = run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint[lost]
+    torch.save(checkpoint, path)
+    with pytest.raises(CheckpointError, match=f"can't be resumed from.*{lost}"):
+        train_tiny("trainer.max_epochs=2", f"resume={run}", directory=run)

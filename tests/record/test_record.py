@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +33,23 @@ class CopyReport(Callback):
 
 
 @pytest.fixture
-def start(compose_config: Compose, tmp_path: Path) -> Callable[..., RunRecord]:
-    """Begin a run in ``run`` under the test's directory."""
+def start(compose_config: Compose, tmp_path: Path) -> Iterator[Callable[..., RunRecord]]:
+    """Begin a run in ``run`` under the test's directory, once the one before it there has ended."""
+    begun: list[RunRecord] = []
 
     def started(*overrides: str, resume: bool = False) -> RunRecord:
         cfg = compose_config(*overrides)
         begin = RunRecord.resume if resume else RunRecord.start
+        for earlier in begun:
+            earlier.close()
         record = begin(tmp_path / "run", plain(cfg), OmegaConf.to_yaml(cfg), overrides)
         record.begin() if resume else None
+        begun.append(record)
         return record
 
-    return started
+    yield started
+    for record in begun:
+        record.close()
 
 
 def edit(directory: Path, **fields: Any) -> None:

@@ -23,6 +23,7 @@ from strobe.report.plots import pictures
 from strobe.report.stats import Group, comparison, group, rounded
 from strobe.report.write import write_report
 
+BEST = {"metric": "val/acc", "mode": "max", "value": 0.5, "epoch": 0, "step": 17, "checkpoint": "checkpoints/best.ckpt"}
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -463,7 +464,7 @@ def test_any_value_can_be_drawn(tmp_path: Path, values: tuple[str, ...]) -> None
 def mixed(tmp_path: Path) -> Path:
     directory = tmp_path / "mixed"
     write_run(directory / "good", 0.5, "lr=0.1")
-    write_failed(directory / "diverged", "diverged", "the loss is nan\nmore", "lr=9", best={"metric": "val/acc"})
+    write_failed(directory / "diverged", "diverged", "the loss is nan\nmore", "lr=9", best=BEST)
     write_failed(directory / "failed", "failed", "it broke", "lr=0.2")
     write_run(directory / "promising", 0.99, "lr=0.3", status="failed", error={"type": "X", "message": "late"})
     write_run(directory / "pruned", 0.98, "lr=0.4", status="pruned")

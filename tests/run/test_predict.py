@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from strobe.commands.predict import main
+from strobe.commands.trust import main as trust
 from strobe.errors import ConfigError
 from strobe.run.prediction import predict
 from strobe.run.saved import saved_net
@@ -123,7 +124,10 @@ def test_a_wrong_command_exits_with_2(run: Path, tmp_path: Path, what: str) -> N
 def test_a_config_from_elsewhere_cannot_have_anything_called(run: Path) -> None:
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("strobe.models.simple_nn.SimpleNN", "os.system"))
-    with pytest.raises(ConfigError, match="refused"):
+    with pytest.raises(ConfigError, match="may run anything"):
+        saved_net(run)
+    assert trust([str(run)]) == 0
+    with pytest.raises(ConfigError, match="refused, because it is not a subclass of"):
         saved_net(run)
 
 

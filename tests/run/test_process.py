@@ -28,6 +28,7 @@ PROVOKED = {
     "treespec": [],
     "length of `MemoryLoader`": ["trainer.fast_dev_run=true", "data.val_size=0"],
     "sync_dist": ["trainer=ddp_cpu", "trainer.devices=1"],
+    "srun": [],
     "AMP with fp16": ["trainer.precision=16-mixed"],
 }
 
@@ -48,6 +49,7 @@ def test_an_expected_warning_is_still_given_and_kept_from_the_person(
 ) -> None:
     monkeypatch.setattr(logging, "captureWarnings", lambda capture: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)  # enough for workers
+    _on_the_path("srun", tmp_path / "bin", monkeypatch)
     pattern = expected(word)
     for suppressed in (False, True):
         monkeypatch.setattr(process, "EXPECTED_WARNINGS", (pattern,) if suppressed else ())
@@ -59,6 +61,13 @@ def test_an_expected_warning_is_still_given_and_kept_from_the_person(
             train_or_resume(train_tiny, tmp_path / f"suppressed_{suppressed}", PROVOKED[word])
         given = [str(warning.message) for warning in caught]
         assert any(re.match(pattern, message, re.DOTALL) for message in given) is not suppressed
+
+
+def _on_the_path(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir()
+    (folder / name).write_text("#!/bin/sh\nexit 1\n")
+    (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 def train_or_resume(train_tiny: Train, directory: Path, overrides: list[str]) -> None:

@@ -339,3 +339,13 @@ def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew_in_silence(train_tin
         path.unlink()
     with pytest.raises(CheckpointError, match="no usable checkpoint"):
         train_tiny(f"resume={directory}", directory=directory)
+
+
+@pytest.mark.parametrize("torn", ["2,,5", "x", ",0.001,49,,,0.26001179218292236,,,,,,,,", "2,0.1,3", "\x00,\x00"])
+def test_a_row_of_a_csv_logger_that_was_not_finished_is_left_out(train_tiny: Train, tmp_path: Path, torn: str) -> None:
+    directory, whole = train_tiny("logger=csv"), train_tiny("logger=csv", "trainer.max_epochs=3")
+    with (directory / "csv" / "metrics.csv").open("a") as file:
+        file.write(torn)
+    train_tiny("logger=csv", "trainer.max_epochs=3", f"resume={directory}", directory=directory)
+    found, expected = ((each / "csv" / "metrics.csv").read_text().splitlines() for each in (directory, whole))
+    assert found == expected

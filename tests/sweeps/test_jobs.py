@@ -126,7 +126,9 @@ def test_a_job_is_a_run_in_its_own_directory(planner: Planner, tmp_path: Path) -
         "hydra.mode=RUN",
     ]
     mine.plan = "resume"
-    assert arguments_of(mine, planner, ["--config-dir=my"]) == [f"resume={mine.directory}"]
+    assert arguments_of(mine, planner, ["--config-dir=my"]) == ["--config-dir=my", f"resume={mine.directory}"]
+    mine.overrides = ["model._target_=my_models.Net", "optimizer._target_=torch.optim.SGD"]
+    assert arguments_of(mine, planner, []) == ["--trust=my_models", f"resume={mine.directory}"]
 
 
 # Composing

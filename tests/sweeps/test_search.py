@@ -4,7 +4,6 @@ import math
 import re
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -14,8 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from strobe.errors import ConfigError
 from strobe.record.study import NAME, study_storage
 from strobe.sweeps.quasirandom import HaltonSampler
-from strobe.sweeps.search import SamplerName, SearchSettings, _open_or_create, _sampler
+from strobe.sweeps.sampling import SamplerName, SearchSettings, sampler_of
 from strobe.sweeps.space import Space
+from strobe.sweeps.studies import open_or_create
 
 SPACE = ["lr=tag(log,interval(1e-4,1e-1))", "width=range(1,1000)"]
 
@@ -26,7 +26,7 @@ def drawn(sampler: SamplerName, seed: int, numbers: list[int], study: optuna.Stu
     search = SearchSettings(20, sampler, "none", seed, [], [])
     points = []
     for number in numbers:
-        study.sampler = _sampler(search, space, number)
+        study.sampler = sampler_of(search, space, number)
         trial = study.ask()
         space.suggest(trial)
         points.append(trial.params)
@@ -84,9 +84,7 @@ ABOUT = {"objective": {"val/acc": "max"}, "space": {"lr": "(1, 2)"}, "settings":
 def test_a_study_goes_on_with_what_it_is_about_alone(
     tmp_path: Path, part: str, now: dict[str, Any], words: str
 ) -> None:
-    search = SearchSettings(20, "tpe", "none", 1, [], [])
-    settings: Any = SimpleNamespace(directory=tmp_path)
-    _open_or_create(search, ABOUT, settings)
-    _open_or_create(search, ABOUT, settings)
+    open_or_create(tmp_path, ABOUT, "none", alone=True)
+    open_or_create(tmp_path, ABOUT, "none", alone=True)
     with pytest.raises(ConfigError, match=re.escape(words)):
-        _open_or_create(search, {**ABOUT, part: now}, settings)
+        open_or_create(tmp_path, {**ABOUT, part: now}, "none", alone=True)

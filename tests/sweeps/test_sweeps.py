@@ -174,6 +174,16 @@ def test_a_wrong_job_is_found_before_any_starts(sweep: Any, tmp_path: Path) -> N
     assert not (tmp_path / "outputs" / "sweeps" / "s").exists()
 
 
+@pytest.mark.parametrize("arguments", [["seed=1,2"], ["sweep=optuna"], ["sweep=optuna", "model.hidden=0"]])
+def test_a_sweep_that_is_refused_leaves_nothing(sweep: Any, tmp_path: Path, arguments: list[str]) -> None:
+    name = [] if "model.hidden=0" in arguments else ["sweep.name=../up"]
+    code, output = finish(sweep(*arguments, *name, multirun="sweep=optuna" not in arguments))
+    assert code == 2, output
+    assert output.startswith("model.hidden=0: " if not name else "sweep.name='../up': must be the name of a directory")
+    assert len(output.splitlines()) == 1
+    assert [path for path in tmp_path.rglob("*") if "data" not in path.parts] == []
+
+
 @pytest.mark.slow
 def test_a_job_that_takes_too_long_is_stopped(sweep: Any, tmp_path: Path) -> None:
     code, _ = finish(sweep("seed=1", "sweep.job_timeout=4", *LONG, "trainer.max_epochs=100000"))

@@ -1,13 +1,17 @@
 """Reports each epoch of a trial to its search, and ends a trial that is not worth continuing."""
 
+import logging
 from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from strobe.callbacks.recorder import recorder_of
-from strobe.errors import PrunedError
+from strobe.errors import PrunedError, first_line
+from strobe.machine.text import printable
 from strobe.record.study import open_trial
+
+log = logging.getLogger(__name__)
 
 
 class Pruning(Checkpoint):
@@ -34,9 +38,16 @@ class Pruning(Checkpoint):
         epoch = trainer.current_epoch
         prune = False
         if trainer.is_global_zero and value is not None:
-            trial = open_trial(self.study, self.trial)
-            trial.report(value, epoch)
-            prune = trial.should_prune()
+            prune = self._is_worse(value, epoch)
         last = trainer.max_epochs is not None and epoch + 1 == trainer.max_epochs
         if trainer.strategy.broadcast(prune) and not last:
             raise PrunedError(f"pruned after epoch {epoch + 1}: {self.metric} is {value}, others do better")
+
+    def _is_worse(self, value: float, epoch: int) -> bool:
+        try:
+            trial = open_trial(self.study, self.trial)
+            trial.report(value, epoch)
+            return bool(trial.should_prune())
+        except Exception as error:  # the search's disk is full, its journal damaged: the run is worth more than that
+            log.warning("The search is not told of epoch %d: %s", epoch + 1, printable(first_line(error)))
+            return False

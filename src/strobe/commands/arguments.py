@@ -1,14 +1,13 @@
 """What a typed command is rewritten to before Hydra sees it; without torch."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from strobe.config.compose import CONF
-from strobe.distributed import slurm
+from strobe.config.overrides import SHORT_FLAGS
 from strobe.errors import ConfigError
-from strobe.machine.secrets import to_give_again
-from strobe.record.layout import CONFIG
-from strobe.record.report import read_report
+
+_OF_HYDRA = re.compile(r"[+~]*hydra[./@=]")
 
 
 def flag_first(arguments: Sequence[str]) -> list[str]:
@@ -31,43 +30,62 @@ def with_absolute_path(arguments: Sequence[str]) -> list[str]:
     return rewritten
 
 
-def with_resume(arguments: Sequence[str]) -> list[str]:
-    """Rewrite ``resume=<run dir> ...`` to the command that composes the saved config in its own directory.
-
-    The saved config is the primary one, so that a run continues as it was although files under ``conf/`` have changed.
+def refuse_unpickling(arguments: Sequence[str]) -> None:
+    """Refuse Hydra's flag that loads a pickled config, which is a program, from a run directory.
 
     Raises:
-        ConfigError: If the directory is not that of a run.
+        ConfigError: If it is given, also in short.
     """
-    given = [argument for argument in arguments if argument.startswith("resume=")]
-    if not given and (requeued := slurm.requeued_directory(arguments)) is not None:
-        given = [f"resume={requeued}"]
-        arguments = [*given, *to_give_again(arguments)]  # the saved config has the rest
-    value = given[-1].removeprefix("resume=") if given else "null"
-    if value == "null":
-        return list(arguments)
-    if value == "":
-        raise ConfigError("resume= is empty: give a run directory, as in resume=outputs/train/<date>/<time>")
-    if any(argument in ("-m", "--multirun") for argument in arguments):
-        raise ConfigError("resume= continues one run and can't be combined with -m")
-    directory = Path(value.strip("'\"")).resolve()
-    read_report(directory)
-    if not (directory / CONFIG).is_file():
-        raise ConfigError(f"{directory} can't be resumed: it has no {CONFIG}")
-    quoted = "'" + str(directory).replace("'", r"\'") + "'"
-    rest = [argument for argument in arguments if not argument.startswith("resume=")]
-    return [
-        f"--config-path={directory}",
-        f"--config-name={Path(CONFIG).stem}",
-        f"--config-dir={CONF}",
-        "+hydra=default",
-        f"hydra.run.dir={quoted}",
-        "hydra.output_subdir=null",  # Hydra's record stays that of the first command
-        f"resume={quoted}",
-        *rest,
-    ]
+    for argument in arguments:
+        name = argument.partition("=")[0]
+        if name.startswith("--e") and "--experimental-rerun".startswith(name):
+            raise ConfigError(f"{argument}: refused, because a pickled config may run anything; use resume=<run dir>")
 
 
-def without_resume(overrides: Sequence[str]) -> list[str]:
-    """The overrides that a person typed, of those that `with_resume` made of them."""
-    return [override for override in overrides if not override.startswith(("resume=", "+hydra="))]
+def without_trust(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command without ``--trust <package>``, which is not Hydra's, and the packages.
+
+    Raises:
+        ConfigError: If none is named.
+    """
+    rest: list[str] = []
+    packages = []
+    given = iter(arguments)
+    for argument in given:
+        name, separator, value = argument.partition("=")
+        if name != "--trust":
+            rest.append(argument)
+            continue
+        package = value if separator else next(given, "")
+        if not package:
+            raise ConfigError("--trust: name a package, for example --trust my_models")
+        packages.append(package)
+    return rest, packages
+
+
+def flag_values(arguments: Sequence[str], *names: str) -> list[str]:
+    """What was given to flags with a value, long or short, written either way."""
+    wanted = {*names, *(SHORT_FLAGS[name] for name in names)}
+    values = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
+        name, separator, value = argument.partition("=")
+        if name in wanted:
+            values.append(value if separator else following)
+    return values
+
+
+def parts_of(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """A command's flags with their values, the overrides that are Hydra's own, and all other overrides."""
+    flags: list[str] = []
+    of_hydra: list[str] = []
+    others: list[str] = []
+    with_value = {*SHORT_FLAGS, *SHORT_FLAGS.values()}
+    given = iter(arguments)
+    for argument in given:
+        if argument in with_value:
+            flags += [argument, *[value for value in [next(given, None)] if value is not None]]
+        elif argument.startswith("-"):
+            flags.append(argument)
+        else:
+            (of_hydra if _OF_HYDRA.match(argument) else others).append(argument)
+    return flags, of_hydra, others

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from strobe.commands.parser import Parser
-from strobe.errors import RunError, exit_code
+from strobe.errors import RunError
+from strobe.machine.terminal import exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

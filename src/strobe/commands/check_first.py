@@ -11,11 +11,14 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from strobe.commands.resumed import RESUME_IN_A_FILE
 from strobe.commands.traces import make_directory, require_writable
 from strobe.config.overrides import idle_additions
+from strobe.config.rules import RULES
 from strobe.config.values import problems
 from strobe.config.written import learn_secrets, without_secrets
-from strobe.errors import ConfigError, exit_code, require
+from strobe.errors import ConfigError, require
+from strobe.machine.terminal import exit_code
 from strobe.record.layout import REPORT
 from strobe.record.run_record import already_holds_a_run
 
@@ -38,11 +41,15 @@ class CheckFirst(Callback):
         """
         cfg = _of_the_job(config)
         directory = Path(config.hydra.run.dir)
+        learn_secrets(cfg)
+        typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # they may hold interpolations
+        if cfg.resume is not None and any(override.startswith("resume=") for override in typed):
+            return  # the config of that run has been looked at before Hydra was asked
         with _refusals_end():
-            learn_secrets(cfg)
             require(problems(cfg))
             require(idle_additions(config.hydra))
-            new = cfg.resume is None and config.hydra.output_subdir is not None
+            require([RESUME_IN_A_FILE] if cfg.resume is not None else [])
+            new = config.hydra.output_subdir is not None
             require([already_holds_a_run(directory)] if new and _holds_a_run(directory) else [])
             if cfg.validate == "only":
                 from strobe.config.plan import plan  # torch: only where targets and signatures are asked for
@@ -56,13 +63,15 @@ class CheckFirst(Callback):
                 config.hydra.output_subdir = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Look at where a sweep is to lie.
+        """Look at where a sweep is to lie, whoever launches its jobs; their configs are looked at one by one.
 
         Raises:
-            SystemExit: With code 2, if nothing can be written there.
+            SystemExit: With code 2, if it is no place, or nothing can be written there.
         """
+        learn_secrets(_of_the_job(config))
+        name, rule = OmegaConf.select(config, "sweep.name"), RULES["sweep.name"]
         with _refusals_end():
-            learn_secrets(_of_the_job(config))
+            require([] if rule.holds(name) else [rule.refusal("sweep.name", name)])
             if config.get("validate") != "only":
                 require_writable(Path(config.hydra.sweep.dir))
 

@@ -17,9 +17,10 @@ from typing import Literal
 
 from strobe.commands.parser import Parser
 from strobe.data.root import default_root
-from strobe.errors import ConfigError, exit_code
+from strobe.errors import ConfigError
 from strobe.machine.devices import available_cpus
 from strobe.machine.program import typed
+from strobe.machine.terminal import exit_code
 
 _NEEDED_GIB = 1.0  # of disk: a dataset and some hundred small runs
 _NEEDED_SHM_MIB = 256  # a container's default of 64 MiB is too little for the workers of a DataLoader

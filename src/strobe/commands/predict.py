@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from strobe.commands.parser import Parser
-from strobe.errors import exit_code, tell
+from strobe.commands.trust import add_flag
 from strobe.machine.logs import log_to_terminal
 from strobe.machine.streams import answer
+from strobe.machine.terminal import exit_code, tell
 from strobe.machine.text import printable
 from strobe.record.layout import BEST
 
@@ -17,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("predict", description=__doc__)
     parser.add_argument("run", type=Path, help="a run directory")
     parser.add_argument("pictures", type=Path, nargs="+", help="pictures of any size, or directories of them")
+    add_flag(parser)
     parser.add_argument("--checkpoint", default=BEST, help="a file under checkpoints/ (default: %(default)s)")
     parser.add_argument("--invert", action="store_true", help="swap dark and light, for ink on paper and MNIST")
     parser.add_argument("--json", action="store_true", help="print one JSON list of file, class, probability")
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from strobe.run.prediction import pictures, predict, table
         from strobe.run.saved import saved_net
 
-        net = saved_net(options.run, options.checkpoint)
+        net = saved_net(options.run, options.checkpoint, options.trust)
         files = pictures(options.pictures)
         predictions = predict(net, files, invert=options.invert)
     except (Exception, KeyboardInterrupt) as error:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from strobe.commands.parser import Parser
-from strobe.errors import ConfigError, exit_code
+from strobe.errors import ConfigError
 from strobe.machine.logs import log_to_terminal
 from strobe.machine.streams import answer
+from strobe.machine.terminal import exit_code
 from strobe.machine.text import printable
 
 

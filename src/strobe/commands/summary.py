@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from strobe.commands.surroundings import settle
 from strobe.config.compose import CONF, composed
-from strobe.errors import exit_code
 from strobe.machine.secrets import learn_typed
 from strobe.machine.streams import answer
+from strobe.machine.terminal import exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

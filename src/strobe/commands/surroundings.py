@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from strobe.errors import ConfigError, exit_code
+from strobe.errors import ConfigError
 from strobe.machine.streams import settle_streams
+from strobe.machine.terminal import exit_code
 
 
 def settle() -> None:

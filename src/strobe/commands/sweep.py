@@ -57,17 +57,19 @@ def search(
         config: Of the sweep.
         loader: Hydra's.
         space: The overrides of the command.
-        how: Fields of `strobe.sweeps.search.SearchSettings`.
+        how: Fields of `strobe.sweeps.sampling.SearchSettings`.
         room: Arguments of `strobe.sweeps.slots.share_out`.
 
     Raises:
         RunError: If a trial's job failed, or the search was stopped.
     """
-    from strobe.sweeps.search import SearchSettings, run_search  # optuna: only in a search
+    from strobe.sweeps.sampling import SearchSettings  # optuna: only in a search
+    from strobe.sweeps.search import run_search
 
     searching = SearchSettings(**how)
     settings = _settings(config, room)
-    _summarize(run_search(space, searching, _planner(config, loader), settings), settings)
+    jobs, troubles = run_search(space, searching, _planner(config, loader), settings)
+    _summarize(jobs, settings, troubles)
 
 
 def run_job(arguments: Sequence[str], directory: str, environment: Mapping[str, str], cwd: str) -> None:
@@ -112,10 +114,10 @@ def _settings(config: DictConfig, room: Mapping[str, Any]) -> "Settings":
     )
 
 
-def _summarize(jobs: "list[Job]", settings: "Settings") -> None:
+def _summarize(jobs: "list[Job]", settings: "Settings", troubles: Sequence[str] = ()) -> None:
     from strobe.sweeps.summarize import summarize  # as in `grid`
 
-    summarize(jobs, settings, _report)
+    summarize(jobs, settings, _report, troubles)
 
 
 def _report(directory: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from strobe.commands.arguments import flag_first, with_absolute_path, with_resume, without_resume
+from strobe.commands.arguments import flag_first, flag_values, refuse_unpickling, with_absolute_path, without_trust
+from strobe.commands.resumed import RESUME_IN_A_FILE, Resumed, resumed_run
 from strobe.commands.surroundings import settle
 from strobe.commands.traces import take_back
 from strobe.config.compose import CONF
 from strobe.config.overrides import explain
+from strobe.config.saved import damage_named
 from strobe.config.values import objective, problems
 from strobe.distributed import slurm
-from strobe.errors import ConfigError, exit_code, require
+from strobe.errors import ConfigError, require
 from strobe.machine.secrets import learn_typed
+from strobe.machine.terminal import exit_code
 
 
 class Ended(BaseException):
@@ -47,14 +51,27 @@ def _trained() -> int:
     # Hydra would print its errors and exit with 1 by itself; this makes it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        require(f"{typed!a}: is no text in UTF-8: type it otherwise" for typed in sys.argv[1:] if not _is_text(typed))
-        arguments = with_resume(with_absolute_path(flag_first(sys.argv[1:])))
+        typed = list(sys.argv[1:])
+        require(f"{text!a}: is no text in UTF-8: type it otherwise" for text in typed if not _is_text(text))
+        arguments, trusted = without_trust(typed)
+        arguments = with_absolute_path(flag_first(arguments))
+        refuse_unpickling(arguments)
+        resumed = resumed_run(arguments, trusted)
+        if resumed is not None:
+            if _answered(resumed, arguments):
+                return 0
+            from strobe.config.checks import problems_with_libraries  # torch: nothing that the run names is called
+
+            with damage_named(Path(resumed.cfg.resume)):
+                require(problems_with_libraries(resumed.cfg))
+            arguments = resumed.arguments
         if "TORCHELASTIC_RUN_ID" in os.environ or slurm.tasks() > 1:
             from strobe.distributed.rendezvous import shared_arguments  # torch: only to ask torchrun's store
 
             arguments += shared_arguments(arguments)
         sys.argv[1:] = arguments
-        hydra_main()
+        task = hydra_task if resumed is None else _task_of(resumed, typed)
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
     except Ended as ended:
         assert ended.__cause__ is not None, "raised from what ended the run"
         return exit_code(ended.__cause__)
@@ -76,22 +93,50 @@ def _is_text(typed: str) -> bool:
     return True
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
-def hydra_main(cfg: DictConfig) -> float | None:
-    """The task that Hydra calls, once or for every job of a sweep; returns the objective."""
+def hydra_task(cfg: DictConfig) -> float | None:
+    """What Hydra calls, once or for every job of a sweep; returns the objective."""
+    require([RESUME_IN_A_FILE] if cfg.resume is not None else [])
+    typed: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # they may hold interpolations
+    return _story(cfg, typed)
+
+
+def _task_of(resumed: Resumed, typed: Sequence[str]) -> Callable[[DictConfig], float | None]:
+    """The same for a run that goes on with its own config, whatever Hydra has composed."""
+
+    def task(composed: DictConfig) -> float | None:
+        sys.argv[1:] = typed  # for the record
+        return _story(resumed.cfg, resumed.overrides)
+
+    return task
+
+
+def _story(cfg: DictConfig, overrides: Sequence[str]) -> float | None:
     hydra_config = HydraConfig.get()
     try:
         require(problems(cfg))
         # torch and lightning take seconds: they are imported once the config is known to be right
         from strobe.run.story import train
 
-        directory = Path(hydra_config.runtime.output_dir)
-        typed: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # as it was typed
-        return train(cfg, directory, without_resume(typed), callbacks=_of_a_search(cfg))
+        return train(cfg, Path(hydra_config.runtime.output_dir), overrides, callbacks=_of_a_search(cfg))
     except BaseException as error:
         if hydra_config.mode == RunMode.RUN:
             raise Ended from error
         raise
+
+
+def _answered(resumed: Resumed, arguments: Sequence[str]) -> bool:
+    """Whether all that is asked for is a look at the config, or a plan."""
+    if "job" in flag_values(arguments, "--cfg"):
+        package = next(iter(flag_values(arguments, "--package")), "_global_")
+        part = resumed.cfg if package == "_global_" else OmegaConf.select(resumed.cfg, package)
+        print(OmegaConf.to_yaml(part) if OmegaConf.is_config(part) else part, end="")
+        return True
+    if resumed.cfg.validate == "only":
+        from strobe.config.plan import plan  # torch: only where targets and signatures are asked for
+
+        print(plan([resumed.cfg]))
+        return True
+    return False
 
 
 def _of_a_search(cfg: DictConfig) -> list[partial[Any]]:

@@ -21,8 +21,10 @@ from yaml import YAMLError
 from strobe.config.rules import TOP_LEVEL
 from strobe.machine.program import typed
 
-_SHORT = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp", "--package": "-p", "--cfg": "-c"}
-_FLAGS_WITH_VALUE = {*_SHORT, *_SHORT.values()}
+SHORT_FLAGS = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp", "--package": "-p", "--cfg": "-c"}
+"""Hydra's flags with a value, and how they are written in short."""
+
+_FLAGS_WITH_VALUE = {*SHORT_FLAGS, *SHORT_FLAGS.values()}
 
 
 _USUAL_WORDS = {
@@ -157,9 +159,9 @@ def _overrides_in(arguments: Sequence[str]) -> list[str]:
 def _flag(arguments: Sequence[str], name: str) -> str | None:
     """The value of a flag with a value, written either way."""
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if argument in (name, _SHORT[name]):
+        if argument in (name, SHORT_FLAGS[name]):
             return following
-        if argument.startswith((f"{name}=", f"{_SHORT[name]}=")):
+        if argument.startswith((f"{name}=", f"{SHORT_FLAGS[name]}=")):
             return argument.partition("=")[2]
     return None
 
@@ -185,9 +187,8 @@ def _mistakes(overrides: Sequence[str], folders: Sequence[Path], config_name: st
         try:
             parsed.append(parser.parse_override(text))
         except HydraException:
-            mistakes.append(_unreadable(text))
+            mistakes.append(unreadable(text))
     groups = _groups(loaders)
-    resumes = any(override.key_or_group == "resume" for override in parsed)
     choices = []
     for override in parsed:
         line = override.input_line or ""
@@ -195,8 +196,6 @@ def _mistakes(overrides: Sequence[str], folders: Sequence[Path], config_name: st
             mistakes.append(f"{line}: several values make a sweep, which needs -m: {' '.join(typed('train'))} -m ...")
         elif override.key_or_group in groups:
             wrong = _wrong_choices(override, groups[override.key_or_group])
-            if not wrong and resumes and not override.is_add():
-                wrong = [f"{line}: a run is resumed with the config it has; change single values, not a whole group"]
             mistakes += wrong
             if not wrong and not override.is_sweep_override():
                 choices.append(line)
@@ -208,12 +207,13 @@ def _mistakes(overrides: Sequence[str], folders: Sequence[Path], config_name: st
         key = override.key_or_group
         if key in groups or override.is_add() or override.is_force_add():
             continue
-        if not _exists(config, key):
-            mistakes.append(_unknown(key, override, known, groups))
+        if not exists(config, key):
+            mistakes.append(unknown_key(key, override, known, groups))
     return mistakes
 
 
-def _unreadable(text: str) -> str:
+def unreadable(text: str) -> str:
+    """What is wrong with an override that can't be parsed."""
     if "=" not in text:
         return f"{text!r} is not an override: write key=value"
     key, _, value = text.partition("=")
@@ -237,7 +237,8 @@ def _wrong_choices(override: Override, options: Sequence[str]) -> list[str]:
     return wrong
 
 
-def _unknown(key: str, override: Override, known: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
+def unknown_key(key: str, override: Override, known: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
+    """What is wrong with a key that a config does not have, and which was meant."""
     value = (override.input_line or "").partition("=")[2]
     public = [name for name in known if not name.startswith("hydra.") or key.startswith("hydra")]
     parent, _, last = key.rpartition(".")
@@ -254,7 +255,8 @@ def _unknown(key: str, override: Override, known: Sequence[str], groups: Mapping
     return f"{key}: no such key; there are: {', '.join(others)}"
 
 
-def _exists(config: DictConfig, key: str) -> bool:
+def exists(config: DictConfig, key: str) -> bool:
+    """Whether a config has a key, also one within a list, or behind an interpolation."""
     node: object = _unresolved(config)
     for part in re.sub(r"\[(\d+)\]", r".\1", key).split("."):
         if isinstance(node, Mapping) and part in node:

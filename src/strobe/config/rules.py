@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from strobe.machine.text import printable
 from strobe.record.layout import METRICS
 
 MONITORED = [name for name in METRICS if not name.startswith("test/")]
@@ -98,6 +99,31 @@ def text(*, or_: Sequence[object] = ()) -> Rule:
     )
 
 
+def label(*, or_: Sequence[object] = ()) -> Rule:
+    """A name for people: short, and of characters that can be printed; or one of ``or_``."""
+    return Rule(
+        lambda value: (isinstance(value, str) and _is_label(value)) or value in or_,
+        _in_words(f"a text of at most {_LABEL} characters, all of which can be printed", or_),
+        "name",
+    )
+
+
+def _is_label(value: str) -> bool:
+    return 0 < len(value) <= _LABEL and printable(value) == value
+
+
+def _is_place(value: object) -> bool:
+    """Whether it names a directory below another."""
+    if not isinstance(value, str) or printable(value) != value or "\\" in value:
+        return False
+    parts = value.split("/")
+    short = all(len(part.encode()) <= _PLACE for part in parts) and len(value) <= 3 * _PLACE
+    return short and all(part.strip(" .") for part in parts) and value == value.strip()
+
+
+_LABEL, _PLACE = 200, 200  # characters; bytes, of the 255 that file systems take
+
+
 def _in_words(words: str, or_: Sequence[object]) -> str:
     return " or ".join(filter(None, [words, ", ".join(map(plainly, or_))]))
 
@@ -129,7 +155,7 @@ _SIZES = (
 
 RULES: dict[str, Rule] = {
     "seed": whole(min=0, max=2**32 - 1, example=1),
-    "name": text(or_=[None]),
+    "name": label(or_=[None]),
     "note": text(or_=[None]),
     "identity.ignore": _NAMES,
     "identity.also_ignore": _NAMES,
@@ -163,7 +189,11 @@ RULES: dict[str, Rule] = {
     "optimizer.lr": number(above=0, example=1e-3),
     "optimizer.weight_decay": number(min=0, example=0.01),
     "optimizer.momentum": number(min=0, example=0.9),
-    "sweep.name": text(),
+    "sweep.name": Rule(
+        _is_place,
+        f"the name of a directory, of at most {_PLACE} bytes, without .. and backslashes",
+        "first",
+    ),
     "sweep.on_failure": choice("continue", "stop"),
     "sweep.job_timeout": number(above=0, or_=[None], example=3600),
     "sweep.rerun": choice(None, "failed", "all"),

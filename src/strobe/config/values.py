@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from strobe.config.rules import RULES
 from strobe.errors import first_line
 from strobe.machine.secrets import MASK
+from strobe.record.config_file import odd_entries
 from strobe.record.layout import METRICS, Mode
 from strobe.record.settings import leaves
 
@@ -24,11 +25,15 @@ def problems(cfg: DictConfig) -> list[str]:
     wrong = list(unresolved(cfg))
     if wrong:
         return wrong
+    container = OmegaConf.to_container(cfg, resolve=True)
+    wrong += odd_entries(container)
+    if wrong:
+        return wrong
     for key, rule in RULES.items():
         if _has(cfg, key) and not rule.holds(value := OmegaConf.select(cfg, key)):
             wrong.append(rule.refusal(key, value, _OWN_GROUPS.get(key)))
     reported = {line.partition("=")[0] for line in wrong}
-    wrong += [line for key, line in _odd_leaves(cfg) if key not in reported]
+    wrong += [line for key, line in _odd_leaves(container) if key not in reported]
     return wrong or list(_combinations(cfg))
 
 
@@ -57,7 +62,7 @@ def unresolved(cfg: DictConfig) -> Iterator[str]:
                     f"{key}={MASK}: a secret that the run has not written down; give it again, {key}=..., or for good "
                     f"as {key}='${{oc.env:<variable>}}'"
                 )
-    except OmegaConfBaseException as error:
+    except OmegaConfBaseException as error:  # an interpolation that leads nowhere
         key = getattr(error, "full_key", None) or "config"
         if variable := _NOT_SET.search(str(error)):
             yield f"{key}: the environment variable {variable[1]} is not set; set it, or give {key}=..."
@@ -65,9 +70,9 @@ def unresolved(cfg: DictConfig) -> Iterator[str]:
             yield f"{key}: {first_line(error)}"
 
 
-def _odd_leaves(cfg: DictConfig) -> Iterator[tuple[str, str]]:
+def _odd_leaves(container: Any) -> Iterator[tuple[str, str]]:
     """Values that make sense nowhere: empty strings and NaN."""
-    for key, value in leaves(OmegaConf.to_container(cfg, resolve=True), into_lists=True):
+    for key, value in leaves(container, into_lists=True):
         if value == "":
             yield key, f"{key}= is empty: give it a value, or null"
         elif isinstance(value, float) and math.isnan(value):

@@ -15,6 +15,8 @@ _NEVER_WRAPPED = 100_000  # columns
 def aligned(rows: Iterable[Sequence[str]], *, gap: int = 2, indent: int = 0) -> str:
     """Rows of equally many cells as lines whose columns begin at the same place; wide characters count twice.
 
+    Control characters of a cell are shown, not sent to the terminal.
+
     Args:
         rows: The first may be a header.
         gap: Spaces between columns.

@@ -7,17 +7,20 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
 from strobe.errors import CheckpointError, first_line
+from strobe.record.archive import UnsafeArchiveError, opened_archive, refuse_odd_tensors
 from strobe.record.files import replacing
 from strobe.record.layout import LAST
 
 log = logging.getLogger(__name__)
+
+_MOST_INPUTS = 2**26  # numbers of an image; a net for more would fill the memory before its weights are compared
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -56,22 +59,46 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: If the file is missing, not a checkpoint, cut short, altered, or holds more than tensors.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch.load compares no checksums: a flipped bit would load
-        if damaged is not None:
-            raise CheckpointError(f"{path} is damaged: {damaged} has a wrong checksum")
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with opened_archive(path) as file:
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        refuse_odd_tensors(checkpoint, path)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
     except zipfile.BadZipFile as error:
         raise CheckpointError(f"{path} is not a checkpoint, or was cut short: {error}") from None
-    except CheckpointError:
-        raise
+    except UnsafeArchiveError as error:
+        raise CheckpointError(f"{path} {error}") from None
     except Exception as error:  # unpickling damaged bytes raises nearly anything
         raise CheckpointError(f"{path} can't be loaded as plain tensors: {first_line(error)}") from None
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise CheckpointError(f"{path} is not a checkpoint of a run: it has no state_dict")
-    return checkpoint
+    return cast(dict[str, Any], checkpoint)
+
+
+def dataset_facts(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
+    """What a checkpoint that was read from ``path`` says of the images: see `ImageDataset.facts`; None if nothing.
+
+    Raises:
+        CheckpointError: If it makes no sense.
+    """
+    facts = checkpoint.get("dataset")
+    if facts is None:
+        return None
+    try:
+        channels, height, width = facts["shape"]
+        sensible = (
+            all(type(size) is int and size >= 1 for size in (channels, height, width))
+            and channels * height * width <= _MOST_INPUTS
+            and all(isinstance(name, str) for name in facts["classes"])
+            and all(isinstance(number, float | int) for number in [*facts["mean"], *facts["std"]])
+            and len(facts["mean"]) == len(facts["std"]) == channels
+        )
+    except (KeyError, TypeError, ValueError):
+        sensible = False
+    if not sensible:
+        raise CheckpointError(f"{path} is damaged: what it says of the images that it was trained on makes no sense")
+    return cast(dict[str, Any], facts)
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
@@ -128,7 +155,11 @@ def state_problems(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> li
     if extra := sorted(set(state) - set(own)):
         problems.append(f"the model lacks {', '.join(extra)}")
     for key in sorted(set(own) & set(state)):
-        if own[key].shape != state[key].shape:
+        if not isinstance(state[key], Tensor) and isinstance(own[key], Tensor):
+            problems.append(f"{key} is no tensor in the file")
+        elif not isinstance(own[key], Tensor):
+            continue
+        elif own[key].shape != state[key].shape:
             problems.append(f"{key} is {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the model")
         elif state[key].is_floating_point() and not bool(state[key].isfinite().all()):
             problems.append(f"{key} holds NaN or infinity")

@@ -1,12 +1,18 @@
-"""Files that are whole or not there, whenever the process or the machine ends."""
+"""Files that are whole or not there, whenever the process or the machine ends; and those of others, read with care."""
 
+import errno
 import os
+import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LEFTOVERS = ".*.tmp"
 """Pattern of what a process that was killed in the middle of `replacing` leaves."""
+
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems that have no hard links
 
 
 @contextmanager
@@ -41,30 +47,69 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def create(path: Path, text: str) -> None:
+def create(path: Path, text: str, *, mode: int = 0o666) -> None:
     """Make a file that must not be there: whole from the first moment, and of several at once one makes it.
+
+    Args:
+        path: The file.
+        text: Its content.
+        mode: Its permissions, less what the process's umask takes away.
 
     Raises:
         FileExistsError: If it is there.
     """
     made = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with made.open("w", encoding="utf-8") as file:
+        with open(made, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         try:
             os.link(made, path)  # a rename would replace what is there
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
             path.touch(exist_ok=False)
             made.replace(path)
     finally:
         made.unlink(missing_ok=True)
 
 
-def sweep_leftovers(directory: Path) -> None:
-    """Delete what killed processes have left in a directory that no other process writes to."""
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The content of a file that may be anyone's.
+
+    Args:
+        path: A file.
+        limit: The most bytes that it may have.
+
+    Raises:
+        OSError: If it can't be read, or is a directory, a pipe or a device.
+        ValueError: If it is larger.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its other end
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        content = b""
+        if found.st_size <= limit:
+            with open(descriptor, "rb", closefd=False) as file:  # no path, a descriptor
+                content = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
+    if max(found.st_size, len(content)) > limit:
+        raise ValueError(f"it is larger than {limit / 1e6:g} MB")
+    return content
+
+
+def sweep_leftovers(directory: Path, *, older_than_s: float = 0.0) -> None:
+    """Delete what killed processes have left in a directory.
+
+    Args:
+        directory: The directory.
+        older_than_s: Seconds; above 0 where other processes may be writing.
+    """
     for leftover in directory.glob(LEFTOVERS):
-        leftover.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if not older_than_s or time.time() - leftover.stat().st_mtime >= older_than_s:
+                leftover.unlink()

@@ -13,6 +13,7 @@ from strobe.record.checkpoints import copy_checkpoint, load_checkpoint
 from strobe.record.files import replacing
 from strobe.record.layout import BEST, CHECKPOINTS, LAST, Mode
 from strobe.record.report import Best
+from strobe.record.shapes import is_best
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +119,15 @@ class KeptCheckpoints:
 
 
 def kept_entries(state: Mapping[str, Any]) -> list[Best]:
-    """The entries that a checkpoint names."""
-    return [cast(Best, dict(entry)) for entry in state["kept"]]
+    """The entries that a checkpoint names.
+
+    Raises:
+        CheckpointError: If one is none, or lies outside the run directory.
+    """
+    entries = state["kept"]
+    if odd := [entry for entry in entries if not is_best(entry)]:
+        raise CheckpointError(f"the checkpoint names a best one that can't be: {odd[0]!r:.200}")
+    return [cast(Best, dict(entry)) for entry in entries]
 
 
 def _step_of(path: Path) -> int | None:

@@ -1,19 +1,28 @@
 """`report.json`: what it holds, and how it is read back."""
 
 import csv
+import io
 import json
+import re
 import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
-from strobe.errors import ConfigError
+from strobe.errors import ConfigError, first_line
 from strobe.machine.process import is_running
 from strobe.machine.secrets import redacted
-from strobe.record.files import write_atomically
+from strobe.record.files import read_bounded, write_atomically
 from strobe.record.layout import EPOCHS, REPORT, SCHEMA, Mode, Status
 from strobe.record.settings import strict
+from strobe.record.shapes import tidy, wrong_fields
+
+_LIMIT = 16_000_000  # bytes of a report; ours has a few thousand
+_EPOCHS_LIMIT = 64_000_000  # bytes of a table of epochs
+_EPOCH = re.compile("[0-9]{1,6}")
+_MESSAGE_LIMIT = 20_000  # characters of what an error says
+_WAY_OUT = "Put a copy of it back, or train anew in another directory"
 
 BEAT_S = 30.0
 """How often a run says in its report that it is alive, for those on other machines."""
@@ -83,20 +92,33 @@ def read_report(directory: Path) -> Report:
     """The report of a run; a ``running`` one whose process is gone has the status ``died``.
 
     Of a process on another machine this is known from its heartbeat: it is gone when that is over two minutes old.
+    Every field that it has is of the type that `Report` says, whoever wrote the file; fields that are not known here
+    are kept.
 
     Raises:
         ConfigError: If the directory is not that of a run, or its report is damaged.
     """
     path = directory / REPORT
     try:
-        report: Report = json.loads(path.read_text(encoding="utf-8"))
+        text = read_bounded(path, _LIMIT).decode("utf-8")
+        loaded = tidy(json.loads(text, parse_int=_whole)) if text.strip() else None
     except FileNotFoundError:
-        known = ", ".join(sorted(entry.name for entry in directory.iterdir())) if directory.is_dir() else "no directory"
-        raise ConfigError(f"{directory} is not a run directory: it has no {REPORT} ({known or 'empty'})") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is damaged: {error}") from error
-    if not isinstance(report, dict) or "status" not in report:
-        raise ConfigError(f"{path} is not the report of a run")
+        raise ConfigError(f"{directory} is not a run directory: it has no {REPORT} ({_content(directory)})") from None
+    except OSError as error:
+        raise ConfigError(f"{path} is damaged: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        why = first_line(error) if isinstance(error, ValueError) else "it is nested too deeply"
+        raise ConfigError(f"{path} is damaged: {why}. {_WAY_OUT}") from None
+    if not text.strip():
+        raise ConfigError(f"{path} is damaged: it is empty, the run was killed as it began. {_WAY_OUT}")
+    if not isinstance(loaded, dict) or "status" not in loaded:
+        raise ConfigError(f"{path} is not the report of a run: it has no status")
+    if wrong := wrong_fields(loaded):
+        raise ConfigError(f"{path} is damaged: {'; '.join(wrong)}. {_WAY_OUT}")
+    for key in ("metrics", "timing"):
+        if key in loaded:
+            loaded[key] = {name: number for name, number in loaded[key].items() if number is not None}
+    report = cast(Report, loaded)
     if report["status"] == "running" and not _is_alive(report):
         report["status"] = "died"
     return report
@@ -138,16 +160,33 @@ def failure_line(report: Report) -> str:
 
 def described(error: BaseException) -> Failure:
     """An exception as a report holds it."""
-    return {"type": type(error).__name__, "message": redacted(str(error))}
+    return {"type": type(error).__name__, "message": redacted(str(error))[:_MESSAGE_LIMIT]}
 
 
-def read_epochs(directory: Path) -> list[dict[str, Any]]:
-    """The rows of `metrics.csv`, numbers as written; none where there is no file."""
+def read_epochs(directory: Path) -> list[dict[str, str]]:
+    """The rows of `metrics.csv` by epoch, numbers as written; odd rows are left out, and so is a file that is no text.
+
+    Every cell is a number or empty, ``epoch`` is a whole number, and no epoch has two rows.
+    """
     try:
-        with (directory / EPOCHS).open(newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdigit()]
-    except (OSError, ValueError, csv.Error):  # not there, or not text
+        text = read_bounded(directory / EPOCHS, _EPOCHS_LIMIT).decode("utf-8", "replace")
+    except (OSError, ValueError):
         return []
+    rows: dict[int, dict[str, str]] = {}
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return [rows[epoch] for epoch in sorted(rows)]
+        except csv.Error:  # a cell without an end
+            continue
+        if (
+            None not in row
+            and all(_is_cell(value) for value in row.values())
+            and _EPOCH.fullmatch(row.get("epoch", ""))
+        ):
+            rows[int(row["epoch"])] = row
 
 
 def _is_alive(report: Report) -> bool:
@@ -163,3 +202,28 @@ def _seconds(moment: object, otherwise: float) -> float:
         return datetime.fromisoformat(str(moment)).timestamp()
     except (ValueError, OverflowError):
         return otherwise
+
+
+def _whole(digits: str) -> int | None:
+    return int(digits) if len(digits) <= 20 else None  # Python refuses thousands of digits, in words of its own
+
+
+def _is_cell(value: str | None) -> bool:
+    if value is None or len(value) > 100:
+        return False
+    try:
+        float(value or 0)
+    except ValueError:
+        return False
+    return True
+
+
+def _content(directory: Path) -> str:
+    """What a directory holds, in a few names."""
+    if not directory.is_dir():
+        return "no directory"
+    try:
+        names = sorted(entry.name for entry in directory.iterdir())
+    except OSError as error:
+        return error.strerror or "unreadable"
+    return ", ".join([*names[:8], *(["..."] if len(names) > 8 else [])]) or "empty"

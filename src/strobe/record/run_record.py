@@ -21,6 +21,7 @@ from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES,
 from strobe.record.lock import RunLock
 from strobe.record.report import BEAT_S, Report, described, now, read_epochs, read_report, report_text, write_report
 from strobe.record.settings import strict
+from strobe.record.signature import signed
 
 
 class RunRecord:
@@ -42,13 +43,14 @@ class RunRecord:
         config_yaml: str,
         report: Report,
         epochs: list[dict[str, Any]] | None = None,
+        lock: RunLock | None = None,
     ) -> None:
         self.directory = directory
         self.config = config
         self.report = report
         self.resumed = epochs is not None
         self._config_yaml = config_yaml
-        self._lock: RunLock | None = None
+        self._lock = lock
         self._writes = False
         self._writing = threading.RLock()  # the heartbeat is another thread's
         self._ended = threading.Event()
@@ -102,14 +104,12 @@ class RunRecord:
         Raises:
             ConfigError: If the directory is not that of a run, or another process trains in it.
         """
-        lock = RunLock(directory) if process_rank() == 0 else None
         old = read_report(directory)
+        lock = RunLock(directory) if process_rank() == 0 else None
         report = _new_report(config, [*old.get("overrides", []), *overrides], resolved or config)
         report["metrics"], report["timing"] = old.get("metrics", {}), old.get("timing", {})
         report["best"] = old.get("best")
-        record = cls(directory, config, config_yaml, report, read_epochs(directory))
-        record._lock = lock
-        return record
+        return cls(directory, config, config_yaml, report, read_epochs(directory), lock)
 
     def begin(self) -> None:
         """Write the config and the report; from here on every change is written.
@@ -126,7 +126,7 @@ class RunRecord:
                 self._lock = _lock_for_a_new_run(self.directory)
             for place in (self.directory, self.checkpoints):
                 sweep_leftovers(place)
-            write_atomically(self.directory / CONFIG, self._config_yaml)
+            write_atomically(self.directory / CONFIG, signed(self._config_yaml))
             write_atomically(self.directory / PACKAGES, installed_packages())
             if (changes := uncommitted_changes()) is not None:
                 write_atomically(self.directory / CHANGES, changes)

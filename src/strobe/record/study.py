@@ -5,8 +5,8 @@ from typing import Literal
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
+from strobe.record.journal import Journal
 from strobe.record.layout import STUDY
 
 PrunerName = Literal["median", "hyperband", "none"]
@@ -17,7 +17,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 def study_storage(directory: Path) -> JournalStorage:
     """Optuna's storage in a sweep's directory; several processes may use it."""
-    return JournalStorage(JournalFileBackend(str(directory / STUDY)))
+    return JournalStorage(Journal(directory / STUDY))
 
 
 def open_study(directory: Path) -> optuna.Study:
@@ -33,7 +33,7 @@ def open_trial(directory: Path, number: int) -> optuna.Trial:
     """A trial of the study in a directory, whose study has the pruner that the search was started with."""
     storage = study_storage(directory)
     study = optuna.load_study(study_name=NAME, storage=storage)
-    study.pruner = make_pruner(study.user_attrs["pruner"])
+    study.pruner = make_pruner(study.user_attrs.get("pruner", "none"))
     study_id = storage.get_study_id_from_name(NAME)
     return optuna.Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
 

@@ -2,23 +2,22 @@
 
 import json
 import logging
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from strobe.errors import ConfigError
-from strobe.record.layout import CONFIG, METRICS, REPORT, Mode, Status
+from strobe.record.config_file import plain_values, read_config
+from strobe.record.layout import METRICS, REPORT, Mode, Status
 from strobe.record.report import Report, read_report
 from strobe.record.settings import leaves
 
 log = logging.getLogger(__name__)
 
 _BOOKKEEPING = ("name", "tags", "note", "identity", "sweep", "data.root", "data.download")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
@@ -46,7 +45,7 @@ class Run:
     def objective(self) -> float | None:
         """The number that runs are compared by; None for a run that did not complete."""
         value = self.report.get("objective")
-        return float(value) if isinstance(value, int | float) and self.status == "completed" else None
+        return float(value) if value is not None and self.status == "completed" else None
 
     @property
     def metric(self) -> str:
@@ -79,14 +78,15 @@ def collect(directories: Iterable[Path]) -> list[Run]:
     """
     directories = list(directories)
     reports: dict[Path, Report] = {}
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for directory in directories:
         if not directory.is_dir():
             raise ConfigError(f"{directory} is not a directory")
-        for path in [directory / REPORT] if (directory / REPORT).exists() else sorted(directory.rglob(REPORT)):
-            if ".replaced" in path.parts or path.resolve() in seen:
+        for path in [directory / REPORT] if os.path.lexists(directory / REPORT) else sorted(directory.rglob(REPORT)):
+            place = os.path.realpath(path)  # Path.resolve raises where a link leads to itself
+            if ".replaced" in path.parts or place in seen:
                 continue
-            seen.add(path.resolve())
+            seen.add(place)
             try:
                 reports[path.parent] = read_report(path.parent)
             except ConfigError as error:
@@ -116,10 +116,18 @@ def mode_of(runs: Sequence[Run]) -> Mode:
 def flat_config(directory: Path) -> dict[str, Any]:
     """A run's config as ``a.b.c: value``; empty where it can't be read."""
     try:
-        loaded = yaml.load((directory / CONFIG).read_bytes(), Loader=_Loader)
-    except (OSError, yaml.YAMLError):
+        return config_values(directory)
+    except ConfigError:
         return {}
-    return dict(leaves(loaded)) if isinstance(loaded, dict) else {}
+
+
+def config_values(directory: Path) -> dict[str, Any]:
+    """A run's config as ``a.b.c: value``.
+
+    Raises:
+        ConfigError: If it has none, or it is damaged.
+    """
+    return dict(leaves(plain_values(read_config(directory))))
 
 
 def _once_each(reports: Mapping[Path, Report]) -> dict[Path, Report]:
@@ -146,8 +154,7 @@ def _once_each(reports: Mapping[Path, Report]) -> dict[Path, Report]:
 
 
 def _repeats(report: Report) -> tuple[str, ...]:
-    given = report.get("repetitions")
-    return tuple(map(str, given)) if isinstance(given, list) and given else ("seed",)
+    return tuple(report.get("repetitions") or ("seed",))
 
 
 def _varying(reports: Mapping[Path, Report]) -> dict[Path, dict[str, str]]:
@@ -173,7 +180,7 @@ _default_cache: dict[Path, dict[str, Any]] = {}
 
 
 def _overrides(report: Report) -> dict[str, str]:
-    pairs = (str(override).partition("=") for override in report.get("overrides") or [])
+    pairs = (override.partition("=") for override in report.get("overrides") or [])
     cleaned = {key.lstrip("+"): _spelt(value) for key, _, value in pairs}
     return {key: value for key, value in cleaned.items() if not key.startswith(_BOOKKEEPING)}
 

@@ -5,18 +5,18 @@ from typing import Any
 
 from strobe.machine.table import aligned
 from strobe.record.report import read_report
-from strobe.report.collect import flat_config
+from strobe.report.collect import config_values
 
 
 def difference(first: Path, second: Path) -> str:
     """Config, environment and metrics in which they differ, a line each.
 
     Raises:
-        ConfigError: If either is not a run directory.
+        ConfigError: If either is not a run directory, or its config is damaged.
     """
     rows = []
     reports = [dict(read_report(first)), dict(read_report(second))]
-    sides: list[tuple[str, Any, Any]] = [("config", flat_config(first), flat_config(second))]
+    sides: list[tuple[str, Any, Any]] = [("config", config_values(first), config_values(second))]
     for part in ("environment", "effective", "metrics", "timing"):
         sides.append((part, reports[0].get(part) or {}, reports[1].get(part) or {}))
     sides.append(("", {"status": reports[0]["status"]}, {"status": reports[1]["status"]}))

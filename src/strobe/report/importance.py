@@ -6,6 +6,8 @@ from pathlib import Path
 
 import optuna
 
+from strobe.errors import first_line
+from strobe.machine.text import printable
 from strobe.record.layout import STUDY
 from strobe.record.study import open_study
 from strobe.report.plots import importance_picture
@@ -19,13 +21,13 @@ def importance_pictures(directories: Sequence[Path]) -> dict[str, bytes]:
     """Title -> PNG of Optuna's parameter importance, for each directory that holds a search."""
     drawn: dict[str, bytes] = {}
     for directory in directories:
-        if not (directory / STUDY).exists():
-            continue
         try:
+            if not (directory / STUDY).exists():
+                continue
             if importances := _importances(directory):
                 drawn[f"Importance of the parameters ({directory.name})"] = importance_picture(importances)
         except Exception as error:  # an odd space (one value, no variation) is no reason to lose the report
-            log.warning("No importance for %s: %s", directory, error)
+            log.warning("No importance for %s: %s", printable(str(directory)), printable(first_line(error)))
     return drawn
 
 

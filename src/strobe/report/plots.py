@@ -1,7 +1,7 @@
 """Pictures of a comparison, as PNG."""
 
 import io
-import math
+import warnings
 from collections.abc import Sequence
 
 import matplotlib
@@ -13,12 +13,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from strobe.machine.text import printable
 from strobe.record.report import read_epochs
 from strobe.report.collect import Run, metrics_of, mode_of
 from strobe.report.stats import Group
 
 _SIZE = (7.0, 4.2)  # inches
 _CURVES = 8  # settings in the picture of learning curves
+_LARGEST = 1e60  # a number on an axis
 _MANY = 2000  # runs above which points are thinned
 
 
@@ -72,7 +74,7 @@ def _curves(groups: Sequence[Group], metric: str) -> Figure | None:
     if lines == 0:
         plt.close(figure)
         return None
-    axes.set(xlabel="epoch", ylabel=shown)
+    axes.set(xlabel="epoch", ylabel=_short(shown))
     locator = axes.xaxis.get_major_locator()
     assert isinstance(locator, MaxNLocator), "matplotlib's own choice for a linear axis"
     locator.set_params(integer=True)
@@ -101,7 +103,7 @@ def _against(runs: Sequence[Run], key: str, metric: str) -> Figure:
     if len(unique) < len(positions):
         axes.plot(unique, [objectives[positions == place].mean() for place in unique], color="C1", label="mean")
         axes.legend(fontsize=8)
-    axes.set(xlabel=_short(key), ylabel=metric)
+    axes.set(xlabel=_short(key), ylabel=_short(metric))
     return figure
 
 
@@ -121,14 +123,14 @@ def _heat_map(groups: Sequence[Group], keys: Sequence[str], metric: str) -> Figu
     image = axes.imshow(values, aspect="auto", cmap="viridis")
     axes.set_xticks(range(len(columns)), [_short(label, 12) for label in columns])
     axes.set_yticks(range(len(rows)), [_short(label, 12) for label in rows])
-    axes.set(xlabel=keys[1], ylabel=keys[0])
+    axes.set(xlabel=_short(keys[1]), ylabel=_short(keys[0]))
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
     if values.size <= 100:
         for (row, column), value in np.ndenumerate(values):
             if not np.isnan(value):
                 color = "black" if value > middle else "white"
                 axes.text(column, row, f"{value:.4f}", ha="center", va="center", fontsize=8, color=color)
-    figure.colorbar(image, label=metric)
+    figure.colorbar(image, label=_short(metric))
     return figure
 
 
@@ -152,7 +154,7 @@ def _parallel(runs: Sequence[Run], keys: Sequence[str], metric: str) -> Figure:
     for height, value in ((0.0, objectives.min()), (1.0, objectives.max())):
         axes.text(len(keys), height, f" {value:.4f}", fontsize=7, va="center")
     axes.axvline(len(keys), color="0.8", linewidth=0.8, zorder=0)
-    axes.set_xticks(range(len(keys) + 1), [*(_short(key, 18) for key in keys), metric], fontsize=8)
+    axes.set_xticks(range(len(keys) + 1), [*(_short(key, 18) for key in keys), _short(metric)], fontsize=8)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     return figure
@@ -188,7 +190,7 @@ def _numbers(texts: Sequence[str]) -> list[float] | None:
         numbers = [float(text) for text in texts]
     except ValueError:
         return None
-    return numbers if all(map(math.isfinite, numbers)) else None
+    return numbers if all(abs(number) < _LARGEST for number in numbers) else None
 
 
 def _is_log(numbers: Sequence[float]) -> bool:
@@ -200,13 +202,17 @@ def _ordered(texts: set[str]) -> list[str]:
 
 
 def _short(text: str, limit: int = 48) -> str:
+    """A label as matplotlib takes it, no longer than ``limit`` characters."""
+    text = printable(text)
     short = text if len(text) <= limit else f"{text[: limit - 1]}…"
     return short.replace("$", r"\$")  # to matplotlib, a pair of $ encloses a formula
 
 
 def _png(figure: Figure) -> bytes:
-    figure.tight_layout()
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # then it is a box
+        figure.tight_layout()
+        figure.savefig(buffer, dpi=110)
     plt.close(figure)
     return buffer.getvalue()

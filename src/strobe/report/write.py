@@ -2,16 +2,17 @@
 
 import base64
 import csv
-import html
 import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from strobe.machine.table import aligned
+from strobe.machine.text import printable
 from strobe.record.files import write_atomically
 from strobe.record.layout import METRICS, SUCCEEDED
 from strobe.record.report import failure_line
+from strobe.report.cells import csv_cell, html_text, markdown, markdown_code
 from strobe.report.collect import Run, collect, metrics_of, repetitions_in_words
 from strobe.report.importance import importance_pictures
 from strobe.report.plots import pictures
@@ -72,7 +73,7 @@ def terminal_table(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     statuses = Counter(run.status for run in runs)
     lines.append("")
     lines.append(", ".join(f"{number} {status}" for status, number in statuses.most_common()))
-    return "\n".join([*lines, *_verdicts(groups)])
+    return "\n".join([*lines, *map(printable, _verdicts(groups))])
 
 
 def _verdicts(groups: Sequence[Group]) -> list[str]:
@@ -113,13 +114,15 @@ def _csv(runs: Sequence[Run]) -> str:
     keys = list(runs[0].settings)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["directory", "status", *keys, "objective", *METRICS, "total_s", "error"])
+    header = ["directory", "status", *keys, "objective", *METRICS, "total_s", "error"]
+    writer.writerow(map(csv_cell, header))
     for run in runs:
         metrics = run.report.get("metrics") or {}
         cells = [run.settings[key] for key in keys]
         numbers = [run.objective, *(metrics.get(name) for name in METRICS)]
         total = (run.report.get("timing") or {}).get("total_s")
-        writer.writerow([run.directory, run.status, *cells, *numbers, total, failure_line(run.report)])
+        row = [str(run.directory), run.status, *cells, *numbers, total, failure_line(run.report)]
+        writer.writerow(map(csv_cell, row))
     return text.getvalue()
 
 
@@ -129,32 +132,32 @@ def _markdown(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     lines = ["# Summary", "", _counts(runs), ""]
     if groups:
         header = [*keys, *metrics, "95 % +-", "std", "n", "test/acc", "time"]
-        lines += ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+        lines += ["| " + " | ".join(map(markdown, header)) + " |", "|" + " --- |" * len(header)]
         for setting in groups:
             interval, n, test, seconds = _numbers(setting)
             std = "" if setting.std is None else f"{setting.std:.4f}"
             cells = [*setting.shown, *_means(setting, metrics), interval, std, n, test, seconds]
-            lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
-        lines += ["", f"Best run: `{runs[0].directory}`"]
+            lines.append("| " + " | ".join(map(markdown, cells)) + " |")
+        lines += ["", f"Best run: {markdown_code(str(runs[0].directory))}"]
     for verdict in _verdicts(groups):
-        lines += ["", verdict]
+        lines += ["", markdown(verdict)]
     if bad := [run for run in runs if run.status not in SUCCEEDED]:
         lines += ["", "## Not completed", ""]
-        lines += [f"- {run.status}: `{run.directory}` {_error(run)}" for run in bad]
+        lines += [f"- {run.status}: {markdown_code(str(run.directory))} {markdown(_error(run))}" for run in bad]
     return "\n".join(lines) + "\n"
 
 
 def _html(runs: Sequence[Run], groups: Sequence[Group], drawn: dict[str, bytes]) -> str:
     metrics = metrics_of(runs)
     keys = groups[0].keys if groups else []
-    parts = [f"<p>{html.escape(_counts(runs))}</p>"]
+    parts = [f"<p>{html_text(_counts(runs))}</p>"]
     for metric in metrics:
         best = next(setting for setting in groups if setting.metric == metric)
-        parts.append(f"<p>Best: <b>{best.mean:.4f}</b> {html.escape(metric)} with {html.escape(best.label)}.</p>")
-    parts += [f"<p>{html.escape(verdict)}</p>" for verdict in _verdicts(groups)]
+        parts.append(f"<p>Best: <b>{best.mean:.4f}</b> {html_text(metric)} with {html_text(best.label)}.</p>")
+    parts += [f"<p>{html_text(verdict)}</p>" for verdict in _verdicts(groups)]
     if drawn:
         images = [
-            f'<figure><figcaption>{html.escape(title)}</figcaption><img alt="{html.escape(title)}" '
+            f'<figure><figcaption>{html_text(title)}</figcaption><img alt="{html_text(title)}" '
             f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></figure>'
             for title, png in drawn.items()
         ]
@@ -190,7 +193,7 @@ def _html_table(header: Sequence[str], body: Sequence[Sequence[str]], *, text_co
         marks = ["" if index < text_columns else ' class="number"' for index in range(len(cells))]
         return (
             "<tr>"
-            + "".join(f"<{tag}{mark}>{html.escape(cell)}</{tag}>" for cell, mark in zip(cells, marks, strict=True))
+            + "".join(f"<{tag}{mark}>{html_text(cell)}</{tag}>" for cell, mark in zip(cells, marks, strict=True))
             + "</tr>"
         )
 

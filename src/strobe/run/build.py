@@ -27,7 +27,7 @@ from strobe.record.layout import Mode
 from strobe.record.run_record import RunRecord
 from strobe.run.effective import effective_settings
 from strobe.run.factories import refusals_named, scaled, try_out, with_fused_kernel
-from strobe.run.loggers import keep_rows
+from strobe.run.loggers import keep_whole
 from strobe.tasks.classifier import Classifier
 
 _REQUESTED = ("accelerator", "devices", "num_nodes", "strategy", "precision")
@@ -211,8 +211,7 @@ def _build_loggers(nodes: Mapping[str, Any] | None, directory: Path, purge_step:
         if purge_step is not None and str(node["_target_"]).endswith("TensorBoardLogger"):
             changes["purge_step"] = purge_step
         logger = make(**changes)
-        if purge_step is not None:
-            keep_rows(logger, purge_step)
+        keep_whole(logger, purge_step)
         loggers.append(logger)
     return loggers
 

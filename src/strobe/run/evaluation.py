@@ -6,43 +6,55 @@ from pathlib import Path
 from typing import Any
 
 from strobe.config.checks import all_problems
-from strobe.config.saved import saved_config
+from strobe.config.saved import damage_named, loaded, saved_config
+from strobe.config.strangers import Allowed
 from strobe.data.datamodule import ImageDataModule
 from strobe.errors import ConfigError, require
-from strobe.record.checkpoints import load_checkpoint, load_state
+from strobe.record.checkpoints import dataset_facts, load_checkpoint, load_state
+from strobe.record.config_file import read_config
 from strobe.record.layout import BEST, CHECKPOINTS
+from strobe.record.report import read_report
 from strobe.run.build import build_data, build_model, build_net, build_trainer
 from strobe.run.process import settle_process
 
 log = logging.getLogger(__name__)
 
 _ONE_DEVICE = ("trainer.devices=1", "trainer.num_nodes=1", "trainer.strategy=auto", "trainer.sync_batchnorm=false")
+_NOT_NEEDED = (
+    *("++callbacks=null", "++logger=null", "++scheduler=null"),
+    *("++trainer.plugins=null", "++trainer.profiler=null", "++trainer.default_root_dir=null"),
+)
+"""What a test does without: it is neither looked at nor built, whatever it names."""
 
 
-def evaluate(directory: Path, overrides: Sequence[str] = (), checkpoint: str = BEST) -> dict[str, float]:
+def evaluate(
+    directory: Path, overrides: Sequence[str] = (), checkpoint: str = BEST, trust: Sequence[str] = ()
+) -> dict[str, float]:
     """Measure a checkpoint on the official test images, on one device, whatever it was trained on; writes nothing.
 
     Args:
         directory: The run directory.
         overrides: Changes to the run's config, such as ``trainer.accelerator=cpu``.
         checkpoint: File under ``checkpoints/``.
+        trust: Packages that the config may name classes of although this user has not signed it.
 
     Returns:
         ``test/loss`` and ``test/acc``.
 
     Raises:
-        ConfigError: If the directory is not a run directory, or an override is wrong.
+        ConfigError: If the directory is not a run directory, its config is not to be trusted, or an override is wrong.
         CheckpointError: If the checkpoint can't be used.
     """
-    changes = list(_ONE_DEVICE)
-    if saved_config(directory).trainer.accelerator != "cpu":
+    changes = [*_ONE_DEVICE, *_NOT_NEEDED]
+    read_report(directory)
+    if loaded(read_config(directory)).trainer.get("accelerator") != "cpu":
         changes.append("trainer.accelerator=auto")  # the machine may be another one
     fixed = {change.partition("=")[0] for change in _ONE_DEVICE}
-    if several := [override for override in overrides if override.partition("=")[0] in fixed]:
+    if several := [override for override in overrides if override.partition("=")[0].lstrip("+~") in fixed]:
         raise ConfigError(f"{several[0]}: an evaluation runs on one device; leave it out")
-    cfg = saved_config(directory, [*changes, *overrides])
-    cfg.logger = cfg.callbacks = None  # they are not built, so what they lack, a secret for one, is no matter
-    require(all_problems(cfg))
+    cfg = saved_config(directory, [*changes, *overrides], Allowed.of(trust, overrides))
+    with damage_named(directory):
+        require(all_problems(cfg))
     settle_process(seed=cfg.seed, matmul_precision=cfg.get("matmul_precision", "highest"))
     data = build_data(cfg)
     trainer = build_trainer(
@@ -58,7 +70,7 @@ def evaluate(directory: Path, overrides: Sequence[str] = (), checkpoint: str = B
     path = directory / CHECKPOINTS / checkpoint
     saved = load_checkpoint(path)
     load_state(model, saved["state_dict"], path)
-    _apply_facts(saved.get("dataset"), data)
+    _apply_facts(dataset_facts(saved, path), data)
     trainer.test(model, datamodule=data, verbose=False)
     return {name: value for name, value in model.epoch_metrics.items() if name.startswith("test/")}
 

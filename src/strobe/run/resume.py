@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from strobe.config.compose import plain
 from strobe.config.rules import plainly
-from strobe.config.saved import saved_config
+from strobe.config.saved import loaded
 from strobe.config.values import seconds
 from strobe.errors import CheckpointError, ConfigError
 from strobe.machine.secrets import MASK
 from strobe.record.checkpoints import load_checkpoint, newest_checkpoint, state_problems
+from strobe.record.config_file import read_config
 from strobe.record.layout import CHECKPOINTS
 from strobe.record.lightning_state import saved_epochs
 from strobe.record.report import EarlyStop, Report, read_report
@@ -60,7 +61,9 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
         CheckpointError: If no checkpoint is usable, or the newest has another net.
     """
     old = read_report(directory)
-    if changed := _changed(saved_config(directory), cfg):
+    text = read_config(directory)
+    before = OmegaConf.to_container(loaded(text), resolve=text.own)  # of a stranger's, nothing is looked up here
+    if changed := _changed(before, cfg):
         raise ConfigError("\n".join(changed))
     if _has_saved_nothing(directory, old):
         log.warning("%s was ended before its first checkpoint: it begins anew", directory)
@@ -68,10 +71,13 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
     path = newest_checkpoint(directory / CHECKPOINTS)
     checkpoint = load_checkpoint(path)
     _require_same_model(path, checkpoint, net)
-    recorder = checkpoint["callbacks"]["EpochRecorder"]
-    epochs, step = saved_epochs(checkpoint), int(checkpoint["global_step"])
+    try:
+        recorder = checkpoint["callbacks"]["EpochRecorder"]
+        epochs, step = saved_epochs(checkpoint), int(checkpoint["global_step"])
+        stopped: EarlyStop | None = recorder["stopped_early"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} can't be resumed from: what it says of the training lacks {error}") from None
     done = _reached(cfg, epochs, step)
-    stopped: EarlyStop | None = recorder["stopped_early"]
     if done is None and (stopped is None or not _still_stopped(stopped, cfg, checkpoint)):
         log.info("Resuming %s at epoch %d, step %d", directory, epochs + 1, step)
         return ResumePoint(path, step, {**recorder, "stopped_early": None}, trained=False)
@@ -100,9 +106,9 @@ def _has_saved_nothing(directory: Path, report: Report) -> bool:
     return report["status"] != "completed" and not named and not any((directory / CHECKPOINTS).glob("*.ckpt"))
 
 
-def _changed(old: DictConfig, new: DictConfig) -> list[str]:
+def _changed(old: Any, new: DictConfig) -> list[str]:
     """The settings that differ from those of the run and must not, a line each."""
-    before, after = dict(leaves(plain(old))), dict(leaves(plain(new)))
+    before, after = dict(leaves(old)), dict(leaves(plain(new)))
     # Without a schedule the rate stays as it is: an honest way on.
     fixed = [name for name in _FIXED if name != "scheduler" or new.scheduler is not None]
     keys = [

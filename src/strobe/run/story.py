@@ -20,10 +20,11 @@ from strobe.config.values import problems
 from strobe.config.written import learn_secrets, written
 from strobe.distributed import slurm
 from strobe.distributed.launch import Ranks, started_ranks
-from strobe.errors import RunError, as_run_error, require, status_of, tell
+from strobe.errors import RunError, as_run_error, require, status_of
 from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
 from strobe.machine.secrets import known, learn
+from strobe.machine.terminal import tell
 from strobe.record import lightning_state
 from strobe.record.checkpoints import load_checkpoint, load_weights
 from strobe.record.run_record import RunRecord

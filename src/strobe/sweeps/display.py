@@ -4,12 +4,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from strobe.machine.text import printable
 from strobe.record.layout import Mode
@@ -50,7 +52,8 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line, above the table where there is one."""
-        self._console.print(printable(text, lines=True), markup=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):  # the disk that the output goes to is full: no reason to lose a sweep
+            self._console.print(printable(text, lines=True), markup=False, highlight=False, soft_wrap=True)
 
     def started(self, job: Job) -> None:
         """A job has begun, or was found finished."""
@@ -62,13 +65,15 @@ class Display:
         if self._live is None:
             objective = "" if job.objective is None else f"  {job.objective:.4f}"
             reason = f"  {job.error.splitlines()[0]}" if job.error else ""
-            self.say(f"[{self._done()}{self._of_total()}] {job.status:<11} {job.directory.name}{objective}{reason}")
+            line = f"[{self._done()}{self._of_total()}] {job.status:<11} {job.directory.name}{objective}{reason}"
+            self.say(printable(line))
         self.refresh()
 
     def refresh(self) -> None:
         """Draw the table anew."""
         if self._live is not None:
-            self._live.update(self._table(), refresh=True)
+            with suppress(OSError):
+                self._live.update(self._table(), refresh=True)
 
     def summary_line(self) -> str:
         """Counts, the best so far, and how long it will take."""
@@ -76,13 +81,13 @@ class Display:
         parts = [f"{self._done()}{self._of_total()} done"]
         parts += [f"{number} {status}" for status, number in sorted(counts.items()) if status != "completed"]
         if (best := best_job(self.jobs, mode=self.mode)) is not None:
-            parts.append(f"best {best.objective:.4f} ({best.directory.name})")
+            parts.append(f"best {best.objective:.4f} ({printable(best.directory.name)})")
         if (eta := self._eta_s()) is not None:
             parts.append(f"{eta // 60:.0f}:{eta % 60:02.0f} to go")
         return "   ".join(parts)
 
     def _table(self) -> Table:
-        table = Table(title=self.summary_line(), title_justify="left", expand=False)
+        table = Table(title=Text(self.summary_line()), title_justify="left", expand=False)
         table.add_column("job")
         table.add_column("status")
         table.add_column("objective", justify="right")

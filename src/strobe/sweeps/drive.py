@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,19 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from strobe.errors import ConfigError, InterruptedRunError, PreemptedError
+from strobe.machine.disk import trouble
 from strobe.machine.signals import hangup_signals
 from strobe.record.layout import SUCCEEDED, Mode
 from strobe.sweeps.display import Display
-from strobe.sweeps.jobs import Job, Planner, Rerun, arguments_of, command_flags, prepare_directory
+from strobe.sweeps.jobs import (
+    ElsewhereError,
+    Job,
+    Planner,
+    Rerun,
+    arguments_of,
+    command_flags,
+    prepare_directory,
+)
 from strobe.sweeps.pool import Pool, StartJob
 from strobe.sweeps.slots import Slot
 
@@ -76,29 +85,47 @@ def drive(
         RunError: If a signal ended the sweep; its jobs have saved their checkpoints.
     """
     flags = command_flags(sys.argv[1:])
+
+    def over(job: Job) -> None:
+        ended(job)
+        display.ended(job)
+        if job.status not in SUCCEEDED and settings.on_failure == "stop":
+            raise StopSweepError(f"{job.directory.name} ended as {job.status}")
+
     with Pool(settings.slots, settings.start_job, settings.job_timeout) as pool, _signals_raise():
         try:
             while True:
                 while pool.has_room and (job := next_job()) is not None:
-                    prepare_directory(job)
-                    pool.start(job, arguments_of(job, planner, flags))
+                    begun = _begin(job, pool, arguments_of(job, planner, flags))
                     display.started(job)
+                    if not begun:
+                        over(job)
                 if not pool.running:
                     return
                 for job in pool.wait(timeout=1.0):
-                    display.ended(job)
-                    ended(job)
-                    if job.status not in SUCCEEDED and settings.on_failure == "stop":
-                        raise StopSweepError(f"{job.directory.name} ended as {job.status}")
+                    over(job)
                 display.refresh()
-        except (_SignaledError, StopSweepError) as stopped:
+        except (_SignaledError, Exception) as stopped:
             number = stopped.number if isinstance(stopped, _SignaledError) else signal.SIGTERM
-            display.say("Stopping: running jobs save their checkpoints. Ctrl-C again ends them at once")
+            if pool.running:
+                display.say("Stopping: running jobs save their checkpoints. Ctrl-C again ends them at once")
             _wind_down(pool, number, display)
-            if isinstance(stopped, StopSweepError):
+            if not isinstance(stopped, _SignaledError):
                 raise
             kind = InterruptedRunError if number == signal.SIGINT else PreemptedError
             raise kind("the sweep was stopped; the same command with the same sweep.name continues it") from None
+
+
+def _begin(job: Job, pool: Pool, arguments: Sequence[str]) -> bool:
+    """Start a job; where that can't be, the job says why, and the others go on."""
+    try:
+        prepare_directory(job)
+        pool.start(job, arguments)
+    except ElsewhereError as error:
+        job.status, job.error = "running", str(error)
+    except OSError as error:
+        job.status, job.error = "failed", trouble(error, job.directory)
+    return job.began
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from strobe.record.files import sweep_leftovers
 from strobe.record.layout import SUCCEEDED
 from strobe.sweeps.display import Display
 from strobe.sweeps.drive import Settings, StopSweepError, drive, only_one
-from strobe.sweeps.jobs import Job, Planner, plan_jobs
+from strobe.sweeps.jobs import Job, Planner, look_again, plan_jobs
 
 
 def run_grid(
@@ -30,6 +31,7 @@ def run_grid(
         RunError: If a signal ended the sweep.
     """
     with only_one(settings.directory):
+        sweep_leftovers(settings.directory)
         jobs = plan_jobs(planner, batch, settings.directory, first, settings.rerun)
         todo = iter([job for job in jobs if job.plan != "skip"])
         with Display(len(jobs), mode=settings.mode, slots=len(settings.slots)) as display:
@@ -43,14 +45,23 @@ def run_grid(
                 drive(lambda: next(todo, None), planner, settings, display, lambda job: None)
             except StopSweepError as error:
                 display.say(f"Stopped, because {error} and sweep.on_failure=stop")
+        for job in jobs:
+            if job.plan == "skip" and job.status == "running":
+                look_again(job)
     return jobs
 
 
 def _plan_line(jobs: Sequence[Job], settings: Settings) -> str:
-    counts = {plan: sum(job.plan == plan for job in jobs) for plan in ("run", "resume", "skip")}
-    words = {"run": "to run", "resume": "to continue", "skip": "finished before"}
+    plans = ["elsewhere" if job.status == "running" else job.plan for job in jobs]
+    words = {
+        "run": "to run",
+        "resume": "to continue",
+        "skip": "finished before",
+        "elsewhere": "being trained by other processes",
+    }
+    counts = {plan: plans.count(plan) for plan in words}
     parts = [f"{number} {words[plan]}" for plan, number in counts.items() if number] or ["no jobs"]
-    failed = sum(job.plan == "skip" and job.status not in SUCCEEDED for job in jobs)
+    failed = sum(plan == "skip" and job.status not in SUCCEEDED for plan, job in zip(plans, jobs, strict=True))
     hint = f" ({failed} of them failed: sweep.rerun=failed tries them again)" if failed else ""
     slots = f"{len(settings.slots)} at a time, {settings.slots[0].threads} thread(s) each"
     return f"{len(jobs)} jobs in {settings.directory}: {', '.join(parts)}{hint}; {slots}"

@@ -1,9 +1,11 @@
 """From the overrides of a sweep to its jobs: composed, checked, named, and matched with what is already there."""
 
 import itertools
+import logging
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +17,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from strobe.config.compose import plain
+from strobe.config.strangers import Allowed
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
 from strobe.machine.secrets import masked_override, to_give_again
 from strobe.record.identity import config_hash
 from strobe.record.layout import CHECKPOINTS, FAILED, REPORT, SUCCEEDED, Status
 from strobe.record.report import Report, failure_line, read_report
+
+log = logging.getLogger(__name__)
 
 Rerun = Literal["failed", "all"]
 
@@ -46,6 +51,7 @@ class Job:
         objective: Once it is known.
         error: What went wrong, if anything did.
         environment: Variables for its process.
+        began: Whether this sweep has started a process for it.
     """
 
     number: int
@@ -58,6 +64,11 @@ class Job:
     objective: float | None = None
     error: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    began: bool = False
+
+
+class ElsewhereError(Exception):
+    """Another process is training a job; the message says which."""
 
 
 class Planner:
@@ -149,15 +160,17 @@ def plan_jobs(
 
 
 def existing_runs(sweep_dir: Path) -> dict[str, tuple[Path, Report]]:
-    """Config hash -> directory and report of the runs that lie in a sweep's directory; damaged ones are passed over."""
-    runs = {}
+    """Config hash -> directory and report of the runs that lie in a sweep's directory."""
+    return {report["config_hash"]: (path, report) for path, report in runs_in(sweep_dir) if "config_hash" in report}
+
+
+def runs_in(sweep_dir: Path) -> Iterator[tuple[Path, Report]]:
+    """Directory and report of the runs that lie in a sweep's directory; damaged ones are passed over with a notice."""
     for path in sorted(sweep_dir.glob(f"*/{REPORT}")):
         try:
-            report = read_report(path.parent)
-        except ConfigError:
-            continue
-        runs[str(report.get("config_hash"))] = (path.parent, report)
-    return runs
+            yield path.parent, read_report(path.parent)
+        except ConfigError as error:
+            log.warning("Passed over: %s", error)
 
 
 def varying_keys(batch: Sequence[Sequence[str]]) -> set[str]:
@@ -196,7 +209,15 @@ def command_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def prepare_directory(job: Job) -> None:
-    """Make room for a job that starts from the beginning: what lies there is kept, out of the way."""
+    """Make room for a job that starts from the beginning: what lies there is kept, out of the way.
+
+    Raises:
+        ElsewhereError: If another process trains in its directory.
+        OSError: If there can be no directory.
+    """
+    with suppress(ConfigError):
+        if (report := read_report(job.directory))["status"] == "running":
+            raise ElsewhereError(being_trained(report))
     if job.plan == "run" and job.directory.exists():
         attic = job.directory.parent / ".replaced"
         attic.mkdir(exist_ok=True)
@@ -208,21 +229,48 @@ def prepare_directory(job: Job) -> None:
 def arguments_of(job: Job, planner: Planner, flags: Sequence[str]) -> list[str]:
     """The command line of a job, after ``python -m src.train``."""
     if job.plan == "resume":
-        return [f"resume={job.directory}", *to_give_again(job.overrides)]
+        # Of a user without a key, each run is a stranger's, and its job is told what this command has named.
+        named = sorted(Allowed.of((), job.overrides).packages)
+        trust = [f"--trust={package}" for package in named]
+        return [*flags, *trust, f"resume={job.directory}", *to_give_again(job.overrides)]
     directory = str(job.directory).replace("'", r"\'")
     return [*flags, *planner.hydra_overrides, *job.overrides, f"hydra.run.dir='{directory}'", "hydra.mode=RUN"]
 
 
 def adopt(job: Job, report: Report, rerun: Rerun | None = None) -> None:
-    """Decide about a job that has run before: skip what has ended, resume from a checkpoint, else begin anew."""
+    """Decide about a job that has run before: skip what has ended, resume from a checkpoint, else begin anew.
+
+    One that another process is training is left to that.
+    """
     status = report["status"]
-    if rerun == "all" or (rerun == "failed" and status in FAILED):
+    if status == "running":
+        job.plan, job.status, job.error = "skip", status, being_trained(report)
         return
-    if status in (*SUCCEEDED, *FAILED):
+    if has_ended(report, rerun):
         job.plan, job.status, job.objective = "skip", status, report.get("objective")
         job.error = failure_line(report) or None
-    elif any((job.directory / CHECKPOINTS).glob("*.ckpt")):
+    elif status not in (*SUCCEEDED, *FAILED) and rerun != "all" and any((job.directory / CHECKPOINTS).glob("*.ckpt")):
         job.plan = "resume"
+
+
+def has_ended(report: Report, rerun: Rerun | None) -> bool:
+    """Whether a run has ended, and is not to be run again."""
+    again = rerun == "all" or (rerun == "failed" and report["status"] in FAILED)
+    return report["status"] in (*SUCCEEDED, *FAILED) and not again
+
+
+def look_again(job: Job) -> None:
+    """Take down how a job ended that another process was training, if it has by now."""
+    with suppress(ConfigError):
+        report = read_report(job.directory)
+        if report["status"] != "running":
+            job.status, job.objective = report["status"], report.get("objective")
+            job.error = failure_line(report) or None
+
+
+def being_trained(report: Report) -> str:
+    """Who is training a run, in words."""
+    return f"is being trained by process {report.get('pid')} on {report.get('host')}"
 
 
 def _key(override: str) -> str:

@@ -13,10 +13,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from strobe.errors import ConfigError
+from strobe.machine.disk import trouble
 from strobe.machine.signals import hangup_signals, ignored
-from strobe.record.layout import FAILED, STOPPED, SUCCEEDED
+from strobe.record.layout import FAILED, REPORT, STOPPED, SUCCEEDED
 from strobe.record.report import Report, failure_line, read_report, settle_report
-from strobe.sweeps.jobs import Job
+from strobe.sweeps.jobs import Job, being_trained
 from strobe.sweeps.slots import Slot
 
 StartJob = Callable[[Sequence[str], str, Mapping[str, str], str], None]
@@ -71,8 +72,12 @@ class Pool:
         return [entry.job for entry in self._running]
 
     def start(self, job: Job, arguments: Sequence[str]) -> None:
-        """Start a job in a free slot."""
-        slot = self._free.pop(0)
+        """Start a job in a free slot.
+
+        Raises:
+            OSError: If there can be no process.
+        """
+        slot = self._free[0]
         process = self._context.Process(  # type: ignore[attr-defined]
             target=self._start,
             args=(list(arguments), str(job.directory), slot.environment() | job.environment, str(Path.cwd())),
@@ -82,7 +87,8 @@ class Pool:
             with ignored(*hangup_signals()):  # of the driver's terminal: the server has to outlive the jobs
                 forkserver.ensure_running()
         process.start()
-        job.status = "running"
+        self._free.remove(slot)
+        job.status, job.began = "running", True
         self._running.append(_Running(job, slot, process, time.monotonic()))
 
     def wait(self, timeout: float | None = None) -> list[Job]:
@@ -141,12 +147,22 @@ def _settle(entry: _Running) -> None:
         report = read_report(job.directory)
     except ConfigError:
         report = Report(status="died")
+    if report["status"] == "running":  # the job's process is gone, so this is another's
+        job.status, job.error = "running", being_trained(report)
+        return
+    failure = None
     if entry.timed_out:
-        report = settle_report(job.directory, "failed", "stopped after sweep.job_timeout")
+        failure = "stopped after sweep.job_timeout"
     elif report["status"] not in (*SUCCEEDED, *FAILED, *STOPPED):
-        report = settle_report(job.directory, "failed", _described(code))
+        failure = _described(code)
     elif code != 0 and report["status"] == "completed":
-        report = settle_report(job.directory, "failed", f"{_described(code)} after it had completed")
+        failure = f"{_described(code)} after it had completed"
+    if failure is not None:
+        try:
+            report = settle_report(job.directory, "failed", failure)
+        except OSError as error:  # the job's disk is full: that must not end the others
+            message = f"{failure}; {trouble(error, job.directory / REPORT)}"
+            report = {**report, "status": "failed", "error": {"type": "Killed", "message": message}}
     job.status = report["status"]
     job.objective = report.get("objective")
     job.error = failure_line(report) or None

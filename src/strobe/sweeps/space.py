@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import optuna
@@ -57,6 +58,16 @@ class Space:
             values[key] = _suggest(trial, key, self.distributions[key])
         return [f"{'++' if key in self._added else ''}{key}={value}" for key, value in values.items()]
 
+    def drawn(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """What `suggest` had drawn when it gave these overrides, other ones among them or not."""
+        found: dict[str, Any] = {}
+        for text in overrides:
+            key, _, value = text.lstrip("+").partition("=")
+            if key in self.distributions:
+                with suppress(ValueError, OverflowError):
+                    found[key] = _read(self.distributions[key], value)
+        return found
+
     def grid(self) -> dict[str, list[Any]]:
         """The values of every parameter.
 
@@ -108,6 +119,21 @@ def _suggest(trial: optuna.Trial, key: str, distribution: BaseDistribution) -> A
             return trial.suggest_categorical(key, distribution.choices)
         case _:
             raise AssertionError(f"{key}: {distribution}")
+
+
+def _read(distribution: BaseDistribution, text: str) -> Any:
+    """A drawn value, from how it was written.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[[str(choice) for choice in distribution.choices].index(text)]
+    assert isinstance(distribution, FloatDistribution | IntDistribution), "there are no others"
+    value = float(text) if isinstance(distribution, FloatDistribution) else int(text)
+    if not distribution.low <= value <= distribution.high:
+        raise ValueError(f"{text} is not in {distribution}")
+    return value
 
 
 def _parsed(text: str, distributions: Mapping[str, BaseDistribution]) -> tuple[str, tuple[str, str]]:

@@ -1,10 +1,13 @@
 """The end of a sweep: its summary, its best run, and whether every job completed."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from strobe.errors import RunError
+from strobe.machine.disk import trouble
+from strobe.machine.text import printable
+from strobe.record.files import sweep_leftovers
 from strobe.record.layout import SUCCEEDED
 from strobe.sweeps.display import best_job
 from strobe.sweeps.drive import Settings
@@ -12,37 +15,52 @@ from strobe.sweeps.jobs import Job
 
 log = logging.getLogger(__name__)
 
+_OLD_S = 3.0  # of a temporary file that nobody writes any more; another driver of the same search may be writing
+
 
 class SweepFailedError(RunError):
     """At least one job of a sweep did not complete."""
 
 
-def summarize(jobs: list[Job], settings: Settings, write_report: Callable[[Path], str]) -> None:
+def summarize(
+    jobs: list[Job], settings: Settings, write_report: Callable[[Path], str], troubles: Sequence[str] = ()
+) -> None:
     """Write the sweep's summary and name its best run.
 
     Args:
         jobs: All of them.
         settings: Of the sweep.
         write_report: Compares the runs below a directory, and gives the comparison as a table.
+        troubles: What could not be written down before, in lines.
 
     Raises:
-        SweepFailedError: If a job did not complete.
+        SweepFailedError: If a job did not complete, or something could not be written down.
     """
     directory = settings.directory
+    sweep_leftovers(directory, older_than_s=_OLD_S)
+    lines = list(troubles)
     try:
         table = write_report(directory)
+    except OSError as error:
+        lines.append(f"no summary: {trouble(error, directory / 'summary.csv')}")
     except Exception as error:  # a summary is not worth a sweep
         log.warning("No summary: %s: %s", type(error).__name__, error)
         log.debug("The summary failed", exc_info=True)
     else:
         log.info("\n%s", table)
+        log.info("summary      %s", printable(str(directory / "report.html")))
     best = best_job(jobs, mode=settings.mode)
     if best is not None:
-        log.info("best run     %s  (%.4f)", best.directory, best.objective)
-    log.info("summary      %s", directory / "report.html")
-    log.info("TensorBoard  tensorboard --logdir %s", directory)
-    bad = [job for job in jobs if job.status not in SUCCEEDED]
-    if bad:
-        lines = [f"  {job.status}: {job.directory}" for job in bad[:20]]
-        more = [f"  and {len(bad) - 20} more"] if len(bad) > 20 else []
-        raise SweepFailedError("\n".join([f"{len(bad)} of {len(jobs)} jobs did not complete:", *lines, *more]))
+        log.info("best run     %s  (%.4f)", printable(str(best.directory)), best.objective)
+    log.info("TensorBoard  tensorboard --logdir %s", printable(str(directory)))
+    if bad := [job for job in jobs if job.status not in SUCCEEDED]:
+        lines.append(f"{len(bad)} of {len(jobs)} jobs did not complete:")
+        lines += [f"  {job.status}: {printable(str(job.directory))}{_why(job)}" for job in bad[:20]]
+        lines += [f"  and {len(bad) - 20} more"] if len(bad) > 20 else []
+    if lines:
+        raise SweepFailedError("\n".join(lines))
+
+
+def _why(job: Job) -> str:
+    """What is known only here: of a job that never began there is no report to look at."""
+    return "" if job.began or job.plan == "skip" or job.error is None else f" ({printable(job.error)})"

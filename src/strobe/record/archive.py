@@ -1,0 +1,73 @@
+"""A checkpoint as a file from anywhere: what is loaded of it takes no more memory than the file takes on the disk."""
+
+import os
+import stat
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+_MOST_ENTRIES = 1_000_000
+_DEEPEST = 100
+_SMALL = 2**20  # bytes that any tensor may have, however small the file
+
+
+class UnsafeArchiveError(Exception):
+    """A file is no archive of the kind that torch writes; says why."""
+
+
+@contextmanager
+def opened_archive(path: Path) -> Iterator[IO[bytes]]:
+    """Open a checkpoint whose entries are whole, stored as they are and apart, as torch stores them.
+
+    Raises:
+        OSError: If it can't be opened.
+        UnsafeArchiveError: If it is not such a file.
+        zipfile.BadZipFile: If it is no archive, or cut short.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise UnsafeArchiveError("is no regular file")
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            if len(entries) > _MOST_ENTRIES:
+                raise UnsafeArchiveError(f"has {len(entries):,} entries")
+            if packed := [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]:
+                raise UnsafeArchiveError(f"has compressed entries ({packed[0].filename!r:.100}); torch writes none")
+            if sum(entry.file_size for entry in entries) > facts.st_size:
+                raise UnsafeArchiveError("has entries that are larger than the file")
+            damaged = archive.testzip()  # torch.load compares no checksums: a flipped bit would load
+        if damaged is not None:
+            raise UnsafeArchiveError(f"is damaged: {damaged!r:.100} has a wrong checksum")
+        file.seek(0)
+        yield file
+
+
+def refuse_odd_tensors(loaded: Any, path: Path) -> None:
+    """Refuse what was loaded if a tensor in it is larger than the file, or of a kind that a run does not save.
+
+    Raises:
+        UnsafeArchiveError: If there is such a tensor, or the containers are nested too deeply.
+    """
+    largest = max(path.stat().st_size, _SMALL)
+    seen: set[int] = set()  # a container may stand in many places
+    todo: list[tuple[Any, int]] = [(loaded, 0)]
+    while todo:
+        node, depth = todo.pop()
+        if isinstance(node, Tensor):
+            if node.layout != torch.strided or node.device.type != "cpu":
+                raise UnsafeArchiveError(f"holds a tensor of layout {node.layout} on {node.device}")
+            if node.numel() * node.element_size() > largest:
+                raise UnsafeArchiveError(f"holds a tensor of {node.numel():,} numbers, more than there are in the file")
+        elif isinstance(node, Mapping | list | tuple | set) and id(node) not in seen:
+            if depth > _DEEPEST:
+                raise UnsafeArchiveError(f"is nested more than {_DEEPEST} deep")
+            seen.add(id(node))
+            inner = [*node.keys(), *node.values()] if isinstance(node, Mapping) else node
+            todo += [(each, depth + 1) for each in inner]

@@ -1,0 +1,180 @@
+"""A sweep's driver outlives its jobs' disks, and never touches a run that is another's."""
+
+import errno
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from strobe.machine.disk import as_run_error
+from strobe.record.report import read_report
+from strobe.sweeps import pool
+from strobe.sweeps.display import Display
+from strobe.sweeps.drive import drive
+from strobe.sweeps.jobs import Job, existing_runs
+from strobe.sweeps.pool import Pool, _Running, _settle
+from strobe.sweeps.slots import Slot
+from strobe.sweeps.summarize import SweepFailedError, summarize
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def raises(*arguments: Any, **options: Any) -> Any:
+    raise FULL
+
+
+def job(directory: Path, **fields: Any) -> Job:
+    return Job(0, [], [], directory, hash="", **fields)
+
+
+def ended(directory: Path, code: int = 1) -> _Running:
+    """A job whose process has ended."""
+    process: Any = SimpleNamespace(exitcode=code, pid=None)
+    return _Running(job(directory), Slot(1), process, began=0.0)
+
+
+def leave(directory: Path, **report: Any) -> None:
+    directory.mkdir(exist_ok=True)
+    (directory / "report.json").write_text(json.dumps(report))
+
+
+def test_a_job_whose_end_can_not_be_written_down_has_ended_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strobe.record.report.write_atomically", raises)
+    entry = ended(tmp_path / "000")
+    _settle(entry)
+    assert entry.job.status == "failed"
+    assert entry.job.error is not None
+    assert entry.job.error.startswith(
+        "the process exited with code 1 before the run had ended; "
+        f"can't write {tmp_path / '000' / 'report.json'}: No space left on device ("
+    )
+
+
+def test_a_run_that_another_process_trains_is_not_written_down_as_failed(tmp_path: Path) -> None:
+    """The job's own process is gone, refused perhaps; the report is that of the one that trains."""
+    report = {"status": "running", "pid": os.getpid(), "host": socket.gethostname(), "started": "2999-01-01"}
+    leave(tmp_path / "000", **report)
+    entry = ended(tmp_path / "000", code=2)
+    _settle(entry)
+    assert entry.job.status == "running"
+    assert entry.job.error == f"is being trained by process {os.getpid()} on {socket.gethostname()}"
+    assert json.loads((tmp_path / "000" / "report.json").read_text()) == report
+
+
+def test_a_run_whose_own_process_is_gone_has_failed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    leave(tmp_path / "000", status="running", pid=process.pid, host=socket.gethostname())
+    entry = ended(tmp_path / "000", code=-9)
+    _settle(entry)
+    assert (entry.job.status, read_report(tmp_path / "000")["status"]) == ("failed", "failed")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"status": 5}', '{"status": "completed", "objective": "x"}', "\x00" * 100])
+def test_a_job_whose_report_is_damaged_has_failed(tmp_path: Path, text: str) -> None:
+    (tmp_path / "000").mkdir()
+    (tmp_path / "000" / "report.json").write_text(text)
+    entry = ended(tmp_path / "000", code=0)
+    _settle(entry)
+    assert (entry.job.status, read_report(tmp_path / "000")["status"]) == ("failed", "failed")
+
+
+def test_a_slot_whose_process_could_not_begin_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Pool([Slot(1)], pool._settle) as one:  # type: ignore[arg-type]
+        monkeypatch.setattr(one, "_context", SimpleNamespace(Process=lambda **_: SimpleNamespace(start=raises)))
+        with pytest.raises(OSError, match="No space"):
+            one.start(job(tmp_path), [])
+        assert one.has_room
+        assert one.running == []
+
+
+def test_output_that_can_not_be_written_ends_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(write=raises, flush=raises, isatty=lambda: False))
+    with Display(1, mode="max", slots=1) as display:
+        display.say("hello")
+        display.started(job(tmp_path / "000"))
+        display.ended(job(tmp_path / "000", status="completed", objective=0.5))
+
+
+def test_a_fault_of_the_driver_lets_its_jobs_save_their_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Busy:
+        def __init__(self, *arguments: Any) -> None:
+            self.running: list[Job] = []
+
+        def __enter__(self) -> "Busy":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            assert self.running == [], "none is killed"
+
+        has_room = True
+
+        def start(self, job: Job, arguments: Any) -> None:
+            job.began = True
+            self.running.append(job)
+
+        def ask(self, number: int) -> None:
+            asked.append(number)
+
+        def wait(self, timeout: float) -> list[Job]:
+            return [self.running.pop()]
+
+    def jobs() -> Any:
+        yield job(tmp_path / "000")
+        raise LookupError("of our own")
+
+    monkeypatch.setattr("strobe.sweeps.drive.Pool", Busy)
+    settings: Any = SimpleNamespace(slots=[], start_job=None, job_timeout=None, on_failure="continue")
+    planner: Any = SimpleNamespace(hydra_overrides=[])
+    todo = jobs()
+    with pytest.raises(LookupError), Display(1, mode="max", slots=1) as display:
+        drive(lambda: next(todo), planner, settings, display, lambda job: None)
+    assert asked == [15]
+
+
+def test_a_summary_that_can_not_be_written_fails_the_sweep_in_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings: Any = SimpleNamespace(directory=tmp_path, mode="max")
+    done = job(tmp_path / "000", status="completed", objective=0.5)
+    with caplog.at_level(logging.INFO), pytest.raises(SweepFailedError) as raised:
+        summarize([done], settings, raises, ["the journal is full"])
+    journal, summary = str(raised.value).splitlines()
+    assert journal == "the journal is full"
+    assert summary.startswith(f"no summary: can't write {tmp_path / 'summary.csv'}: No space left on device (")
+    assert "best run" in caplog.text
+    never = job(tmp_path / "001\x1b", status="failed", error="can't write it")
+    with pytest.raises(SweepFailedError, match=r"failed: .*/001\\x1b \(can't write it\)"):
+        summarize([done, never], settings, lambda directory: "")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, 1), (errno.EDQUOT, 1), (errno.EACCES, 2), (errno.EROFS, 2)]
+)
+def test_a_full_disk_is_no_mistake_of_the_command(tmp_path: Path, number: int, code: int) -> None:
+    assert as_run_error(OSError(number, os.strerror(number)), tmp_path).exit_code == code
+
+
+def test_an_odd_report_is_passed_over_by_a_sweep_with_a_notice(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    leave(tmp_path / "000", status="completed", config_hash="a")
+    leave(tmp_path / "001", status="completed", config_hash="b", pid=1e30)
+    leave(tmp_path / "002", status="completed")
+    (tmp_path / "003").mkdir()
+    os.mkfifo(tmp_path / "003" / "report.json")
+    assert list(existing_runs(tmp_path)) == ["a"]
+    assert caplog.text.count("Passed over: ") == 2
