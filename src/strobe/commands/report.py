@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from strobe.errors import exit_code
+from strobe.machine.disk import as_run_error
 from strobe.machine.program import typed
+from strobe.machine.text import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--diff", nargs=2, type=Path, metavar=("A", "B"), help="show how two runs differ")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    out = options.out or next(iter(options.directories), Path())
     try:
         if options.diff:
             from strobe.report.difference import difference  # not for --help
@@ -25,11 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.directories:
             from strobe.report.write import write_report  # matplotlib: not for --help or --diff
 
-            out = options.out or options.directories[0]
-            print(write_report(options.directories, out))
-            print(f"\nwritten: {out / 'report.html'}, summary.md, summary.csv")
+            print(f"{write_report(options.directories, out)}\n")
+            print(printable(f"written: {out / 'report.html'}, summary.md, summary.csv"))
         else:
             parser.error("name a run, a sweep, or --diff A B")
+    except OSError as error:
+        return exit_code(as_run_error(error, out))
     except (Exception, KeyboardInterrupt) as error:
         return exit_code(error)
     return 0

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from strobe.errors import ConfigError
+from strobe.machine.text import printable
 from strobe.record.layout import CONFIG, METRICS, REPORT, Mode, Status
 from strobe.record.report import Report, read_report
 from strobe.record.settings import leaves
@@ -92,7 +93,7 @@ def collect(directories: Iterable[Path]) -> list[Run]:
             try:
                 reports[path.parent] = read_report(path.parent)
             except ConfigError as error:
-                log.warning("Passed over: %s", error)
+                log.warning("Passed over: %s", printable(str(error)))
     if not reports:
         raise ConfigError(f"no runs below {', '.join(map(str, directories))}: none of them holds a {REPORT}")
     reports = _once_each(reports)

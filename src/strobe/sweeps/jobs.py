@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from strobe.config.compose import plain
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
+from strobe.machine.text import printable
 from strobe.record.identity import config_hash
 from strobe.record.layout import CHECKPOINTS, FAILED, REPORT, SUCCEEDED, Status
 from strobe.record.report import Report, failure_line, read_report
@@ -168,7 +169,7 @@ def runs_in(sweep_dir: Path) -> Iterator[tuple[Path, Report]]:
         try:
             yield path.parent, read_report(path.parent)
         except ConfigError as error:
-            log.warning("Passed over: %s", error)
+            log.warning("Passed over: %s", printable(str(error)))
 
 
 def varying_keys(batch: Sequence[Sequence[str]]) -> set[str]:
