@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from strobe.commands.sweep import grid, search
 from strobe.config.written import without_secrets
 from strobe.errors import ConfigError
-from strobe.machine.disk import as_run_error
+from strobe.machine.disk import disk_error
 from strobe.record.layout import STUDY
 
 
@@ -116,7 +116,7 @@ class GridSweeper(BasicSweeper):
             with _left_only_with_jobs(directory):
                 return super().sweep(arguments)
         except OSError as error:
-            raise as_run_error(error, directory) from error
+            raise disk_error(error, directory) from error
 
 
 class OptunaSweeper(Sweeper):

@@ -1,12 +1,7 @@
 """The ways a run can end other than well, each with its status and exit code."""
 
-import errno
-import shutil
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Literal
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 EndStatus = Literal["failed", "diverged", "oom", "preempted", "interrupted", "pruned"]
 """How a run can end other than well, as its report says it."""
@@ -56,10 +51,6 @@ class PrunedError(RunError):
     exit_code = 0
 
 
-class DiskError(RunError):
-    """A file can't be written: the disk is full, or a limit on files is reached."""
-
-
 class InterruptedRunError(RunError):
     """Ctrl-C: the checkpoint was saved, `resume=` continues from it."""
 
@@ -97,16 +88,13 @@ def status_of(error: BaseException) -> EndStatus:
     return InterruptedRunError.status if isinstance(error, KeyboardInterrupt) else RunError.status
 
 
-def as_run_error(error: BaseException, *, batch_size: int, directory: Path | None = None) -> BaseException:
-    """The `RunError` that says what an exception from torch, Lightning or the system means, or the exception itself.
+def as_run_error(error: BaseException, *, batch_size: int) -> BaseException:
+    """The `RunError` that says what an exception from torch or Lightning means, or the exception itself.
 
     Args:
         error: What was raised.
         batch_size: Named in the advice when memory ran out.
-        directory: Of the run.
     """
-    if (full := full_disk(error)) is not None:
-        return disk_error(full, directory)
     text = str(error)
     # By name and message: this module must not import torch, and CPU allocators raise plain RuntimeErrors.
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
@@ -119,30 +107,6 @@ def as_run_error(error: BaseException, *, batch_size: int, directory: Path | Non
     if type(error).__name__ == "MisconfigurationException":  # Lightning's word for a config it can't follow
         return ConfigError(text)
     return error
-
-
-def full_disk(error: BaseException) -> OSError | None:
-    """The error that says that nothing more can be written: this one, or what it was raised from."""
-    chain: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in chain:  # it can lead back to itself
-        chain.append(following)
-        following = following.__cause__ or following.__context__
-    return next((each for each in chain if isinstance(each, OSError) and each.errno in _FULL), None)
-
-
-def disk_error(error: OSError, directory: Path | None = None) -> DiskError:
-    """What it means that a disk is full: the file, and what is free there.
-
-    Args:
-        error: What was raised.
-        directory: Where the file is, if the error doesn't tell.
-    """
-    path = Path(str(error.filename)) if error.filename is not None else directory or Path()
-    existing = next((place for place in (path, *path.absolute().parents) if place.exists()), Path("/"))
-    free = shutil.disk_usage(existing).free / 1e6
-    text = error.strerror or str(error)
-    return DiskError(f"can't write {path}: {text} ({free:,.1f} MB free there); make room and run it again or resume it")
 
 
 def _mentions_memory(text: str) -> bool:

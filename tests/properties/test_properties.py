@@ -130,7 +130,9 @@ def test_what_is_typed_in_quotes_is_what_arrives(pairs: list[tuple[str, Any]]) -
 
 
 fields = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20)),
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-(2**63) + 1, 2**63 - 1), st.floats(-1e59, 1e59), st.text(max_size=20)
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from strobe.commands.report import main
 from strobe.report.cells import csv_cell, html_text, markdown, markdown_code
 from strobe.report.write import write_report
 from tests.report.test_report import write_failed, write_run
@@ -112,3 +113,12 @@ def test_an_odd_report_among_many_is_passed_over(tmp_path: Path, caplog: pytest.
     table = write_report([tmp_path], tmp_path)
     assert "20 completed" in table
     assert caplog.text.count("Passed over: ") == len(odd)
+
+
+def test_a_report_that_can_not_be_written_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "runs" / "one", 0.5)
+    (tmp_path / "file").touch()
+    assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "file" / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"can't write {tmp_path / 'file' / 'out'}: Not a directory")
+    assert len(said.splitlines()) == 1

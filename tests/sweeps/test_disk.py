@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from strobe.machine.disk import as_run_error
+from strobe.machine.disk import disk_error
 from strobe.record.report import read_report
 from strobe.sweeps import pool
 from strobe.sweeps.display import Display
@@ -90,7 +90,9 @@ def test_a_job_whose_report_is_damaged_has_failed(tmp_path: Path, text: str) -> 
 
 def test_a_slot_whose_process_could_not_begin_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Pool([Slot(1)], pool._settle) as one:  # type: ignore[arg-type]
-        monkeypatch.setattr(one, "_context", SimpleNamespace(Process=lambda **_: SimpleNamespace(start=raises)))
+        process = SimpleNamespace(start=raises)
+        context = SimpleNamespace(Process=lambda **_: process, get_start_method=lambda: "spawn")
+        monkeypatch.setattr(one, "_context", context)
         with pytest.raises(OSError, match="No space"):
             one.start(job(tmp_path), [])
         assert one.has_room
@@ -165,7 +167,7 @@ def test_a_summary_that_can_not_be_written_fails_the_sweep_in_a_line(
     ("number", "code"), [(errno.ENOSPC, 1), (errno.EDQUOT, 1), (errno.EACCES, 2), (errno.EROFS, 2)]
 )
 def test_a_full_disk_is_no_mistake_of_the_command(tmp_path: Path, number: int, code: int) -> None:
-    assert as_run_error(OSError(number, os.strerror(number)), tmp_path).exit_code == code
+    assert disk_error(OSError(number, os.strerror(number)), tmp_path).exit_code == code
 
 
 def test_an_odd_report_is_passed_over_by_a_sweep_with_a_notice(

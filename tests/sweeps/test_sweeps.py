@@ -221,6 +221,33 @@ def test_a_search_goes_on_after_failures_and_resumes(sweep: Any, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_a_search_whose_driver_was_killed_goes_on_also_with_a_torn_journal(sweep: Any, tmp_path: Path) -> None:
+    arguments = ("sweep=optuna", "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler=random", *LONG)
+    process = sweep(*arguments, "trainer.max_epochs=60", multirun=False)
+    until(lambda: has_trained(tmp_path, 2))
+    pids = [each["pid"] for each in jobs(tmp_path).values()]
+    process.kill()
+    process.communicate()
+    until(lambda: not any(is_alive(pid) for pid in pids), seconds=10)
+    before = jobs(tmp_path)
+    journal = tmp_path / "outputs/sweeps/s/optuna.log"
+    journal.write_bytes(journal.read_bytes()[:-25])
+    code, output = finish(sweep(*arguments, "trainer.max_epochs=60", multirun=False))
+    assert code == 0, output
+    assert "the last line was never finished; it is cut" in output
+    after = jobs(tmp_path)
+    assert len(after) == 4
+    assert set(before) <= set(after)
+    assert {each["status"] for each in after.values()} <= {"completed", "pruned"}
+    for name, each in before.items():
+        if each["status"] in ("completed", "pruned"):
+            assert after[name] == each
+    code, output = finish(sweep(*arguments, "trainer.max_epochs=60", multirun=False))
+    assert (code, jobs(tmp_path)) == (0, after)
+    assert "4 finished before" in output
+
+
+@pytest.mark.slow
 def test_a_search_of_hyperparameters_prunes_and_draws_conditional_parameters(sweep: Any, tmp_path: Path) -> None:
     arguments = (
         "sweep=optuna",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from strobe.commands.parser import Parser
-from strobe.errors import ConfigError
+from strobe.machine.disk import disk_error
 from strobe.machine.logs import log_to_terminal
 from strobe.machine.streams import answer
 from strobe.machine.terminal import exit_code
@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.diff and not options.directories:
         parser.error("name a run, a sweep, or --diff A B")
     log_to_terminal()
+    out = options.out or next(iter(options.directories), Path())
     try:
         if options.diff:
             from strobe.report.difference import difference  # not for --help
@@ -28,10 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return answer(difference(*options.diff))
         from strobe.report.write import write_report  # matplotlib: not for --help or --diff
 
-        out = options.out or options.directories[0]
         compared = write_report(options.directories, out)
         return answer(f"{compared}\n\nwritten: {printable(str(out))}/report.html, summary.md, summary.csv")
     except OSError as error:
-        return exit_code(ConfigError(f"can't write {error.filename}: {error.strerror}; choose another --out"))
+        return exit_code(disk_error(error, out))
     except (Exception, KeyboardInterrupt) as error:
         return exit_code(error)

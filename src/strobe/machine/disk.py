@@ -7,7 +7,8 @@ from pathlib import Path
 from strobe.errors import ConfigError, RunError
 from strobe.machine.text import printable
 
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OF_THE_DISK = (*_FULL, errno.EIO)
 
 
 def trouble(error: OSError, path: Path) -> str:
@@ -22,10 +23,20 @@ def trouble(error: OSError, path: Path) -> str:
     return printable(f"can't write {named}: {reason}{_room(named)}")
 
 
-def as_run_error(error: OSError, path: Path) -> RunError:
-    """What ends a command that can't begin to write; see `trouble`. Where the disk is to blame, it is no mistake."""
+def disk_error(error: OSError, path: Path) -> RunError:
+    """What ends a command that can't write; see `trouble`. A full disk is no mistake of the command."""
     kind = RunError if error.errno in _OF_THE_DISK else ConfigError
     return kind(trouble(error, path))
+
+
+def full_disk(error: BaseException) -> OSError | None:
+    """The error that says that nothing more can be written: this one, or what it was raised from."""
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in chain:  # it can lead back to itself
+        chain.append(following)
+        following = following.__cause__ or following.__context__
+    return next((each for each in chain if isinstance(each, OSError) and each.errno in _FULL), None)
 
 
 def _room(path: Path) -> str:

@@ -2,8 +2,10 @@
 
 import sys
 import traceback
+from pathlib import Path
 
-from strobe.errors import InterruptedRunError, RunError, disk_error, full_disk
+from strobe.errors import InterruptedRunError, RunError
+from strobe.machine.disk import disk_error, full_disk
 from strobe.machine.secrets import redacted
 from strobe.machine.text import printable
 
@@ -14,7 +16,7 @@ def exit_code(error: BaseException) -> int:
         tell(str(error))
         return error.exit_code
     if (full := full_disk(error)) is not None:
-        return exit_code(disk_error(full))
+        return exit_code(disk_error(full, Path()))
     if isinstance(error, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return InterruptedRunError.exit_code

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from strobe.errors import ConfigError
+from strobe.machine.text import printable
 from strobe.record.config_file import plain_values, read_config
 from strobe.record.layout import METRICS, REPORT, Mode, Status
 from strobe.record.report import Report, read_report
@@ -90,7 +91,7 @@ def collect(directories: Iterable[Path]) -> list[Run]:
             try:
                 reports[path.parent] = read_report(path.parent)
             except ConfigError as error:
-                log.warning("Passed over: %s", error)
+                log.warning("Passed over: %s", printable(str(error)))
     if not reports:
         raise ConfigError(f"no runs below {', '.join(map(str, directories))}: none of them holds a {REPORT}")
     reports = _once_each(reports)

@@ -21,6 +21,7 @@ from strobe.config.written import learn_secrets, written
 from strobe.distributed import slurm
 from strobe.distributed.launch import Ranks, started_ranks
 from strobe.errors import RunError, as_run_error, require, status_of
+from strobe.machine.disk import disk_error, full_disk
 from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
 from strobe.machine.secrets import known, learn
@@ -138,7 +139,12 @@ def recorded(record: RunRecord, ranks: Ranks, *, batch_size: int) -> Iterator[St
         # Lightning turns a KeyboardInterrupt into a SystemExit; anything else that follows a signal is a failure.
         stopped = stop.reason is not None and isinstance(raised, SystemExit | KeyboardInterrupt | stop.reason)
         cause = ranks.cause(raised)
-        error = stop.error() if stopped else as_run_error(cause, batch_size=batch_size, directory=record.directory)
+        if stopped:
+            error: BaseException = stop.error()
+        elif (full := full_disk(cause)) is not None:
+            error = disk_error(full, record.directory)
+        else:
+            error = as_run_error(cause, batch_size=batch_size)
         with suppress(OSError):  # a full disk: the report says `running`, and whoever reads it sees that it is not
             record.finish(status_of(error), error)
         if stop.requeue:

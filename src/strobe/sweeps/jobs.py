@@ -21,6 +21,7 @@ from strobe.config.strangers import Allowed
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
 from strobe.machine.secrets import masked_override, to_give_again
+from strobe.machine.text import printable
 from strobe.record.identity import config_hash
 from strobe.record.layout import CHECKPOINTS, FAILED, REPORT, SUCCEEDED, Status
 from strobe.record.report import Report, failure_line, read_report
@@ -170,7 +171,7 @@ def runs_in(sweep_dir: Path) -> Iterator[tuple[Path, Report]]:
         try:
             yield path.parent, read_report(path.parent)
         except ConfigError as error:
-            log.warning("Passed over: %s", error)
+            log.warning("Passed over: %s", printable(str(error)))
 
 
 def varying_keys(batch: Sequence[Sequence[str]]) -> set[str]:

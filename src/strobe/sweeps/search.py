@@ -9,7 +9,7 @@ from filelock import FileLock
 from strobe.config.values import problems
 from strobe.config.written import written
 from strobe.errors import ConfigError, require
-from strobe.machine.disk import as_run_error
+from strobe.machine.disk import disk_error
 from strobe.record.files import sweep_leftovers
 from strobe.record.identity import identity
 from strobe.record.journal import reopen
@@ -59,7 +59,7 @@ def run_search(
                 supply, mended = _open(search, space, about, planner, settings, at_work)
             return _search(supply, mended, settings)
     except OSError as error:
-        raise as_run_error(error, settings.directory / STUDY) from error
+        raise disk_error(error, settings.directory / STUDY) from error
 
 
 def _open(
