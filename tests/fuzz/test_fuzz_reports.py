@@ -19,6 +19,7 @@ import pytest
 
 from strobe.commands.report import main as report_command
 from strobe.errors import RunError
+from strobe.record.layout import FAILED
 from strobe.record.report import read_epochs, read_report
 from strobe.report import write
 from strobe.report.difference import difference
@@ -223,8 +224,8 @@ def search_on(search: Pretend, touched: set[Path]) -> None:
         assert {job.number for job in jobs} >= {0, 1, 2, 3}
         for job in jobs:
             if job.status == "completed" and (report := read_report(job.directory)).get("config_hash") == job.hash:
-                assert report["status"] == "completed"
-                assert report.get("objective") in (None, job.objective)
+                assert report["status"] not in FAILED, "the study may know of an end that the report has lost"
+                assert report["status"] != "completed" or report.get("objective") in (None, job.objective)
 
 
 @pytest.fixture(scope="module")
