@@ -1,5 +1,6 @@
 """A run that is killed, or whose disk is full, wherever it changes a file: nothing is lost, nothing is left over."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ class Crashes:
 
     def __init__(self, home: Path, data: Path, settings: list[str]) -> None:
         self.home = home
+        self._count = itertools.count()
         self._settings = [
             *(f"hydra.searchpath=[file://{TEST_CONF}]", "data=tiny", f"data.root={data}", "trainer=cpu"),
             *("trainer.max_epochs=3", "model=mlp", "model.hidden=[16]", *settings),
@@ -31,6 +33,10 @@ class Crashes:
         code, self.points = self.start(self.whole)
         assert code == 0, self.printed
         assert report(self.whole)["best"]["epoch"] == 1, report(self.whole)["best"]
+
+    def directory(self) -> Path:
+        """A new one."""
+        return self.home / f"run{next(self._count)}"
 
     @property
     def printed(self) -> str:
@@ -89,7 +95,7 @@ def from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def killed(crashes: Crashes, point: int, how: How) -> None:
-    directory = crashes.home / f"{how}{point}"
+    directory = crashes.directory()
     name = crashes.points[point]
     code, _ = crashes.start(directory, Fault(point, how))
     assert code == -9, name
@@ -100,7 +106,7 @@ def killed(crashes: Crashes, point: int, how: How) -> None:
 
 
 def filled(crashes: Crashes, point: int, lasting: bool) -> None:
-    directory = crashes.home / f"{'full' if lasting else 'filled'}{point}"
+    directory = crashes.directory()
     name = crashes.points[point]
     code, _ = crashes.start(directory, Fault(point, "full", lasting))
     if code == 0 and name.startswith("link checkpoints/"):  # a copy does as well
