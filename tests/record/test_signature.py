@@ -102,3 +102,12 @@ def test_a_file_system_without_second_names_keeps_a_key_too(key: Path, monkeypat
     monkeypatch.setattr(os, "link", refuse)
     assert user_key() == user_key()
     assert [path.name for path in key.parent.iterdir()] == ["key"]
+
+
+def test_a_key_that_can_not_be_used_is_said(key: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert signed(TEXT) != TEXT
+    assert not caplog.records
+    key.write_bytes(b"cut")
+    assert signed(TEXT) == TEXT
+    assert "is not signed" in caplog.text
+    assert f"rm {key}" in caplog.text

@@ -33,7 +33,8 @@ def signed(text: str) -> str:
     try:
         key = user_key()
     except NoKeyError as error:
-        log.debug("The run's config is not signed: %s", error)
+        # A user without a home has none, and hears of it when it matters; a key that can't be used is to be mended.
+        log.log(logging.WARNING if _is_there() else logging.DEBUG, "The run's config is not signed: %s", error)
         return text
     return f"{text}# signature: {_digest(key, text)}\n"
 
@@ -93,6 +94,13 @@ def user_key(*, make: bool = True) -> bytes:
         return _read(path)
     except OSError as error:
         raise NoKeyError(f"{path}: {error.strerror or error}") from None
+
+
+def _is_there() -> bool:
+    try:
+        return key_path().exists()
+    except (NoKeyError, OSError):
+        return False
 
 
 def _digest(key: bytes, text: str) -> str:
