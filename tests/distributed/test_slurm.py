@@ -168,3 +168,10 @@ def test_a_requeue_that_fails_is_said(
     slurm.requeue(JOB)
     assert "SLURM did not queue job 4242 again" in caplog.text
     assert ("not allowed" in caplog.text) == (how == "refusing")
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "1.5"])
+def test_variables_that_are_no_numbers_are_as_if_not_set(value: str) -> None:
+    environment = {"SLURM_NTASKS": value, "SLURM_RESTART_COUNT": value}
+    assert slurm.tasks(environment) == 1
+    assert slurm.requeued_directory([], environment) is None

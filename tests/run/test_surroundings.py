@@ -285,7 +285,6 @@ SLURM = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "interactive", "SLURM_NTASKS": "
         {"TERM": "", "COLUMNS": "20"},
         {"TMPDIR": "/nonexistent/place"},
         SLURM,
-        {"SLURM_NTASKS": "x", "SLURM_RESTART_COUNT": "z"},
     ],
     ids=lambda env: ",".join(env),
 )
