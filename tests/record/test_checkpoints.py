@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from strobe.errors import CheckpointError, ConfigError, RunError
+from strobe.errors import CheckpointError, ConfigError, PreemptedError, RunError
 from strobe.record.checkpoints import SafeCheckpointIO, load_checkpoint, load_weights, newest_checkpoint
 from strobe.run.evaluation import evaluate
 from strobe.run.saved import saved_net
@@ -197,6 +197,21 @@ def test_a_resumed_run_falls_back_to_the_best_checkpoint_and_says_so(
     assert f"at epoch {best_epoch + 2}," in caplog.text
     assert equal(weights(whole), weights(part))
     assert (part / "metrics.csv").read_text().count("\n") == 4
+
+
+def test_a_damaged_last_checkpoint_is_made_anew_where_all_was_trained(train_tiny: Train, tmp_path: Path) -> None:
+    settings = ("monitor.metric=val/loss", "monitor.mode=min")
+    stop = "+callbacks.stop._target_=tests.run.test_faults.SignalAt"
+    with pytest.raises(PreemptedError):
+        train_tiny(
+            *settings, stop, "+callbacks.stop.number=15", "+callbacks.stop.hook=on_test_start", directory=tmp_path
+        )
+    assert report(tmp_path)["best"]["epoch"] == 1
+    before = weights(tmp_path)
+    damage(tmp_path / "checkpoints" / "last.ckpt", "bit flipped")
+    train_tiny(*settings, f"resume={tmp_path}", directory=tmp_path)
+    assert report(tmp_path)["status"] == "completed"
+    assert equal(before, weights(tmp_path, "last.ckpt"))
 
 
 @pytest.mark.parametrize("left", ["nothing", "damaged files"])

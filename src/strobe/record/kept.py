@@ -82,10 +82,14 @@ class KeptCheckpoints:
     def settle(self, newest: Path, step: int) -> None:
         """Bring the files in step with the entries, which are those of the checkpoint that a run is resumed from.
 
+        Where that is not `last.ckpt`, which was damaged then, it becomes that.
+
         Args:
             newest: That checkpoint.
             step: It was taken after so many steps.
         """
+        if newest.name != LAST:
+            copy_checkpoint(newest, newest.with_name(LAST))
         found = []
         for entry in self.entries:
             if entry["checkpoint"] is None:
