@@ -26,9 +26,8 @@ import os, sys, time
 from pathlib import Path
 from strobe.record.lock import RunLock
 lock = RunLock(Path(sys.argv[1]))
-if len(sys.argv) > 2 and os.fork() == 0:
-    time.sleep(60)
-print("held", flush=True)
+if len(sys.argv) == 2 or os.fork() == 0:  # the forked process says it: it has let go of its copy by then
+    print("held", flush=True)
 time.sleep(60)
 """
 
@@ -109,6 +108,19 @@ def test_a_run_says_that_it_is_alive_while_nothing_else_is_written(
     last = report(tmp_path / "run")
     time.sleep(0.15)
     assert report(tmp_path / "run") == last
+
+
+def test_a_run_that_could_not_begin_holds_its_directory_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_record, "write_atomically", full)
+        with pytest.raises(ConfigError, match="No space left"):
+            RunRecord.start(tmp_path, {"seed": 1}, "seed: 1", [])
+    RunRecord.start(tmp_path, {"seed": 1}, "seed: 1", []).close()
 
 
 def test_a_run_is_not_resumed_by_two_at_once(train_tiny: Train, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import ROOT, TEST_CONF, report
+from tests.conftest import TEST_CONF, report
 from tests.crash import Fault, How, run
 from tests.run.test_train import equal, rows, weights
 
@@ -86,12 +86,6 @@ def logged(directory: Path) -> Any:
 @pytest.fixture(scope="module", params=list(SETTINGS))
 def crashes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_root: Path) -> Crashes:
     return Crashes(tmp_path_factory.mktemp("crashes"), tiny_root, SETTINGS[request.param])
-
-
-@pytest.fixture(autouse=True)
-def from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forked processes import the tests from there."""
-    monkeypatch.chdir(ROOT)
 
 
 def killed(crashes: Crashes, point: int, how: How) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, TEST_CONF, report
+from tests.conftest import TEST_CONF, report
 from tests.crash import Fault, How, run
 
 TRIED = 12  # of the points: a search has 70, and each costs the start of two drivers
@@ -72,12 +72,6 @@ def jobs(cwd: Path) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module", params=list(COMMANDS))
 def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_root: Path) -> Driver:
     return Driver(tmp_path_factory.mktemp("driver"), tiny_root, COMMANDS[request.param])
-
-
-@pytest.fixture(autouse=True)
-def from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forked processes import the tests from there."""
-    monkeypatch.chdir(ROOT)
 
 
 @pytest.mark.slow

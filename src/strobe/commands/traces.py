@@ -1,6 +1,5 @@
 """The directory that a command makes, and how it is taken back where the command turns out to be wrong."""
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -14,6 +13,7 @@ from strobe.errors import ConfigError
 from strobe.machine.rank import process_rank
 from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES, REPORT
 from strobe.record.lock import require_idle
+from strobe.record.report import read_report
 
 _OURS = (REPORT, CONFIG, PACKAGES, CHANGES, ".hydra", "tensorboard")
 
@@ -106,9 +106,6 @@ def _remove(folders: Sequence[Path]) -> None:
 def _holds_anothers_run(directory: Path) -> bool:
     try:
         require_idle(directory)
-        report = json.loads((directory / REPORT).read_text(encoding="utf-8"))
-        return bool(report["pid"] != os.getpid())
-    except FileNotFoundError:
-        return False
-    except (OSError, ConfigError, ValueError, KeyError, TypeError):
+        return (directory / REPORT).exists() and read_report(directory).get("pid") != os.getpid()
+    except (OSError, ConfigError):
         return True

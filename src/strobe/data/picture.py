@@ -1,7 +1,5 @@
 """A picture file of any size and mode -> the pixels that a net takes."""
 
-import os
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +8,8 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from strobe.record.files import NotRegularError, regular_file
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's mode by number of channels."""
@@ -50,19 +50,16 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 @contextmanager
 def _regular_file(path: Path) -> Iterator[BinaryIO]:
-    """The file, opened without waiting for whoever would write to it were it a pipe.
+    """The file.
 
     Raises:
         PictureError: If it is a pipe, a device, a directory, or such.
     """
-    # O_NONBLOCK: to open a pipe would wait. O_NOCTTY: a terminal must not become this process's. Not on Windows.
-    flags = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
-    descriptor = os.open(path, os.O_RDONLY | flags)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise PictureError("it is no regular file")
-    with open(descriptor, "rb") as file:  # noqa: PTH123  # a Path opens no descriptor
-        yield file
+    try:
+        with regular_file(path) as descriptor, open(descriptor, "rb", closefd=False) as file:
+            yield file
+    except NotRegularError:
+        raise PictureError("it is no regular file") from None
 
 
 @contextmanager

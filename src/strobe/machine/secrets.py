@@ -24,22 +24,8 @@ _ABOUT = {
     *("enabled", "required", "index", "rate", "ratio", "weight"),
 }  # as the last word: the value tells of the secret, it is none
 _OF_TEXT = {
-    *(
-        "pad",
-        "padding",
-        "bos",
-        "eos",
-        "unk",
-        "unknown",
-        "sep",
-        "cls",
-        "class",
-        "mask",
-        "special",
-        "additional",
-        "start",
-    ),
-    *("end", "begin", "stop", "blank", "image", "patch", "word", "input", "output", "first", "last", "next"),
+    *("pad", "padding", "bos", "eos", "unk", "unknown", "sep", "cls", "class", "mask", "special", "additional"),
+    *("start", "end", "begin", "stop", "blank", "image", "patch", "word", "input", "output", "first", "last", "next"),
 }  # before the word token: a piece of what a model reads
 _NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _DEFAULT = re.compile(r"(\$\{oc\.env:[^,{}]+,)(?!null\}|\})[^{}]+(?=\})")  # of a variable that is not set

@@ -1,7 +1,6 @@
 """A checkpoint as a file from anywhere: what is loaded of it takes no more memory than the file takes on the disk."""
 
 import os
-import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from typing import IO, Any
 
 import torch
 from torch import Tensor
+
+from strobe.record.files import NotRegularError, regular_file
 
 _MOST_ENTRIES = 1_000_000
 _DEEPEST = 100
@@ -29,24 +30,29 @@ def opened_archive(path: Path) -> Iterator[IO[bytes]]:
         UnsafeArchiveError: If it is not such a file.
         zipfile.BadZipFile: If it is no archive, or cut short.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
-    with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise UnsafeArchiveError("is no regular file")
+    with _opened(path) as file:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             if len(entries) > _MOST_ENTRIES:
                 raise UnsafeArchiveError(f"has {len(entries):,} entries")
             if packed := [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]:
                 raise UnsafeArchiveError(f"has compressed entries ({packed[0].filename!r:.100}); torch writes none")
-            if sum(entry.file_size for entry in entries) > facts.st_size:
+            if sum(entry.file_size for entry in entries) > os.fstat(file.fileno()).st_size:
                 raise UnsafeArchiveError("has entries that are larger than the file")
             damaged = archive.testzip()  # torch.load compares no checksums: a flipped bit would load
         if damaged is not None:
             raise UnsafeArchiveError(f"is damaged: {damaged!r:.100} has a wrong checksum")
         file.seek(0)
         yield file
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with regular_file(path) as descriptor, open(descriptor, "rb", closefd=False) as file:
+            yield file
+    except NotRegularError:
+        raise UnsafeArchiveError("is no regular file") from None
 
 
 def refuse_odd_tensors(loaded: Any, path: Path) -> None:

@@ -1,7 +1,5 @@
 """`config.yaml` of a run as data, whoever wrote it: a file of bounded size that holds plain values and nothing else."""
 
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 import yaml
 
 from strobe.errors import ConfigError, first_line
+from strobe.record.files import read_bounded
 from strobe.record.layout import CONFIG
 from strobe.record.signature import is_signed
 
@@ -48,13 +47,14 @@ def read_config(directory: Path) -> ConfigText:
     """
     path = directory / CONFIG
     try:
-        text = _read(path).decode()
+        text = read_bounded(path, _LARGEST).decode()
     except FileNotFoundError:
         raise ConfigError(f"{directory} has no {CONFIG}: it is no run, or was not copied whole") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is damaged: it is no UTF-8 text") from None
-    except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path} can't be read: {why}") from None
     try:
         if wrong := next(_refusals(text), None):
             raise ConfigError(f"{path} is not the config of a run: it {wrong}")
@@ -103,18 +103,6 @@ def odd_entries(node: Any, path: str = "") -> Iterator[str]:
 def shortened(text: str, length: int = 100) -> str:
     """A text that has to fit into a line."""
     return text if len(text) <= length else f"{text[:length]}..."
-
-
-def _read(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
-    with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise OSError(0, "it is no regular file")
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise OSError(0, f"it is larger than {_LARGEST:,} bytes")
-    return content
 
 
 def _refusals(text: str) -> Iterator[str]:

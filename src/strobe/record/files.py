@@ -11,8 +11,11 @@ from pathlib import Path
 LEFTOVERS = ".*.tmp"
 """Pattern of what a process that was killed in the middle of `replacing` leaves."""
 
-
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems that have no hard links
+
+
+class NotRegularError(OSError):
+    """There is something else than a file with a content."""
 
 
 @contextmanager
@@ -75,6 +78,29 @@ def create(path: Path, text: str, *, mode: int = 0o666) -> None:
         made.unlink(missing_ok=True)
 
 
+@contextmanager
+def regular_file(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """The descriptor of a file that may be anyone's, opened without waiting for whoever is at its other end.
+
+    Args:
+        path: A file.
+        flags: As `os.open` takes them.
+
+    Raises:
+        NotRegularError: If it is a pipe, a device, a directory, or such.
+        OSError: If it can't be opened.
+    """
+    # O_NONBLOCK: to open a pipe would wait. O_NOCTTY: a terminal must not become this process's. Not on Windows.
+    further = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
+    descriptor = os.open(path, flags | further, 0o666)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotRegularError(errno.EINVAL, "not a regular file", str(path))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
     """The content of a file that may be anyone's.
 
@@ -86,18 +112,13 @@ def read_bounded(path: Path, limit: int) -> bytes:
         OSError: If it can't be read, or is a directory, a pipe or a device.
         ValueError: If it is larger.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its other end
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        content = b""
-        if found.st_size <= limit:
+    content = b""
+    with regular_file(path) as descriptor:
+        size = os.fstat(descriptor).st_size
+        if size <= limit:
             with open(descriptor, "rb", closefd=False) as file:  # no path, a descriptor
                 content = file.read(limit + 1)
-    finally:
-        os.close(descriptor)
-    if max(found.st_size, len(content)) > limit:
+    if max(size, len(content)) > limit:
         raise ValueError(f"it is larger than {limit / 1e6:g} MB")
     return content
 

@@ -4,7 +4,6 @@ import errno
 import logging
 import os
 import shutil
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -15,7 +14,7 @@ from filelock import FileLock
 from optuna.storages.journal import BaseJournalBackend
 
 from strobe.errors import ConfigError
-from strobe.record.files import read_bounded, replacing
+from strobe.record.files import read_bounded, regular_file, replacing
 from strobe.record.journal_lines import (
     INTERMEDIATE,
     NOTHING,
@@ -177,15 +176,10 @@ def _locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[IO[bytes]]:
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)  # a pipe would wait for its other end
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        writes = flags & os.O_RDWR  # without a buffer, which would be written after an error too
-        with open(descriptor, "rb+" if writes else "rb", 0 if writes else -1, closefd=False) as file:
-            yield file
-    finally:
-        os.close(descriptor)
+    # What is written has no buffer, which would be written after an error too.
+    mode, buffering = ("rb+", 0) if flags & os.O_RDWR else ("rb", -1)
+    with regular_file(path, flags) as descriptor, open(descriptor, mode, buffering, closefd=False) as file:
+        yield file
 
 
 def _write(file: IO[bytes], content: bytes) -> None:

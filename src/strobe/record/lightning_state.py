@@ -104,10 +104,10 @@ def leave_closed_epoch(trainer: Trainer) -> None:
         trainer.fit_loop.epoch_loop.restarting = False
 
 
-def stand_at(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
-    """Have a trainer that is only to test count from where a checkpoint was taken, as after a fit."""
-    close_epoch(checkpoint)
-    trainer.fit_loop.load_state_dict(checkpoint["loops"]["fit_loop"])
+def stand_at(trainer: Trainer, loops: dict[str, Any]) -> None:
+    """Have a trainer that is only to test count on from a checkpoint's ``loops``, as after a fit."""
+    close_epoch({"loops": loops})
+    trainer.fit_loop.load_state_dict(loops["fit_loop"])
 
 
 def log_epoch(trainer: Trainer) -> None:

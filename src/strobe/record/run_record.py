@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,6 @@ from strobe.record.identity import config_hash
 from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES, REPORT, SCHEMA, Status
 from strobe.record.lock import RunLock
 from strobe.record.report import BEAT_S, Report, described, now, read_epochs, read_report, report_text, write_report
-from strobe.record.settings import strict
 from strobe.record.signature import signed
 
 
@@ -80,7 +80,11 @@ class RunRecord:
             ConfigError: If the directory holds a run already, or can't be written.
         """
         record = cls(directory, config, config_yaml, _new_report(config, overrides, resolved or config))
-        record.begin()
+        try:
+            record.begin()
+        except BaseException:
+            record.close()
+            raise
         return record
 
     @classmethod
@@ -139,7 +143,7 @@ class RunRecord:
             raise ConfigError(already_holds_a_run(self.directory)) from None
         except OSError as error:
             raise ConfigError(f"can't write to the run directory {str(self.directory)!r}: {error.strerror}") from error
-        self._writes, self._on_disk = True, cast(Report, strict(self.report))
+        self._writes, self._on_disk = True, deepcopy(self.report)
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def begin_anew(self) -> None:
@@ -192,18 +196,20 @@ class RunRecord:
 
     def _write(self) -> None:
         with self._writing:
-            if self._writes:
-                self._on_disk = cast(Report, strict(self.report))  # a copy: the heartbeat must not meet a change of it
-                self._on_disk["heartbeat"] = now()
-                write_report(self.directory, self._on_disk)
+            self._on_disk = deepcopy(self.report)  # the heartbeat must not meet a change of it
+            self._put()
 
     def _beat(self) -> None:
         """Tell other machines that this process lives; see `strobe.record.report.read_report`."""
         while not self._ended.wait(BEAT_S):
-            with self._writing, suppress(OSError):
-                if self._writes:
-                    self._on_disk["heartbeat"] = now()
-                    write_report(self.directory, self._on_disk)
+            with suppress(OSError):
+                self._put()
+
+    def _put(self) -> None:
+        with self._writing:
+            if self._writes:
+                self._on_disk["heartbeat"] = now()
+                write_report(self.directory, self._on_disk)
 
 
 def already_holds_a_run(directory: Path) -> str:

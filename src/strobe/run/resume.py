@@ -40,12 +40,14 @@ class ResumePoint:
         step: It was taken after so many steps.
         recorder: What the recorder's `state_dict` was then.
         trained: Whether all that is left is the test.
+        loops: How far Lightning had counted: see `strobe.record.lightning_state.stand_at`.
     """
 
     checkpoint: Path
     step: int
     recorder: dict[str, Any]
     trained: bool
+    loops: dict[str, Any]
 
 
 def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoint | None:
@@ -80,7 +82,7 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
     done = _reached(cfg, epochs, step)
     if done is None and (stopped is None or not _still_stopped(stopped, cfg, checkpoint)):
         log.info("Resuming %s at epoch %d, step %d", directory, epochs + 1, step)
-        return ResumePoint(path, step, {**recorder, "stopped_early": None}, trained=False)
+        return ResumePoint(path, step, {**recorder, "stopped_early": None}, trained=False, loops=checkpoint["loops"])
     if old["status"] == "completed":
         if done is None:
             assert stopped is not None, "one of the two has ended it"
@@ -96,7 +98,7 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
             )
         raise ConfigError(f"{directory} {why}, so there is nothing to resume: {further}")
     log.info("Resuming %s at its test", directory)
-    return ResumePoint(path, step, recorder, trained=True)
+    return ResumePoint(path, step, recorder, trained=True, loops=checkpoint["loops"])
 
 
 def _has_saved_nothing(directory: Path, report: Report) -> bool:

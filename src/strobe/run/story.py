@@ -27,7 +27,7 @@ from strobe.machine.rank import process_rank
 from strobe.machine.secrets import known, learn
 from strobe.machine.terminal import tell
 from strobe.record import lightning_state
-from strobe.record.checkpoints import load_checkpoint, load_weights
+from strobe.record.checkpoints import load_weights
 from strobe.record.run_record import RunRecord
 from strobe.run.build import Run, build, build_data, build_net
 from strobe.run.messages import announce, closing_table
@@ -104,7 +104,7 @@ def train(
                 stop.raise_if_asked()  # in the last epoch: all is saved, and the test is left to `resume=`
             else:
                 run.recorder.begin()
-                lightning_state.stand_at(run.trainer, load_checkpoint(start.checkpoint))
+                lightning_state.stand_at(run.trainer, start.loops)
                 _write_timing(run, record)
             if cfg.test:
                 _test(run, record)
