@@ -96,6 +96,35 @@ def train_tiny(compose_config: Compose, tiny_root: Path, tmp_path: Path) -> Trai
 
 
 @pytest.fixture
+def train_own(compose_config: Compose, tmp_path: Path) -> Train:
+    """Train a task of `tests.tasks.modules` on its data, in this process; returns the run directory."""
+    from strobe.run.story import train
+
+    count = iter(range(1000))
+
+    def trained(task: str, *overrides: str, directory: Path | None = None) -> Path:
+        directory = directory or tmp_path / f"run{next(count)}"
+        named = "" if "." in task else "tests.tasks.modules."
+        defaults = ("data=sums", f"task._target_={named}{task}", "trainer=cpu", "trainer.max_epochs=3")
+        train(compose_config(*defaults, "trainer.log_every_n_steps=2", *overrides), directory, list(overrides))
+        return directory
+
+    return trained
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """286 rows of four numbers and their sum, of which 200 are trained on."""
+    from tests.tasks.modules import examples
+
+    path = tmp_path / "numbers.csv"
+    x, y = examples(286, 0)
+    lines = [",".join(map(str, [*row.tolist(), float(total)])) for row, total in zip(x, y, strict=True)]
+    path.write_text("\n".join(["a,b,c,d,y", *lines]) + "\n")
+    return path
+
+
+@pytest.fixture
 def command(tmp_path: Path) -> Command:
     """Run `python -m src.<entry> ...` as a person would, in a fresh directory; returns the finished process."""
 

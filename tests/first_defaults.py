@@ -15,7 +15,7 @@ from strobe.record import identity
 from strobe.record.settings import leaves
 
 FILE = Path(identity.__file__).with_name("first_defaults.json")
-GROUPS = ("data", "model", "optimizer", "scheduler", "loss", "trainer")
+GROUPS = ("task", "data", "model", "optimizer", "scheduler", "loss", "trainer")
 
 
 def shipped() -> dict[str, Any]:

@@ -13,18 +13,20 @@ from lightning.pytorch import Trainer
 from torch.distributed import distributed_c10d
 
 from strobe.record import lightning_state
-from strobe.tasks.classifier import Classifier
+from strobe.tasks.task import Task
 from tests.conftest import ROOT, Train
 
 # file -> the private names of others that it uses; the reason stands beside each use.
 DOORS = {
     "hydra_plugins/strobe/plugins.py": {"hydra._internal"},
+    "src/strobe/callbacks/carried.py": {"_computed", "_update_count"},
     "src/strobe/callbacks/steps.py": {"_scale"},
     "src/strobe/data/augment.py": {"_standard_gamma"},
     "src/strobe/distributed/launch.py": {"_abort_process_group"},
-    "src/strobe/record/lightning_state.py": {"_batches_that_stepped", "_logger_connector"},
+    "src/strobe/record/lightning_state.py": {"_batches_that_stepped", "_logger_connector", "_results"},
+    "src/strobe/record/initial.py": {"_metadata"},
     "src/strobe/run/loggers.py": {"_experiment"},
-    "src/strobe/tasks/classifier.py": {"_current_fx_name"},
+    "src/strobe/tasks/task.py": {"_current_fx_name"},
 }
 FILES = [path for folder in ("src/strobe", "hydra_plugins") for path in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -85,14 +87,14 @@ def test_a_group_of_processes_can_be_left_without_the_others() -> None:
 
 def test_lightning_notes_the_name_of_each_hook_it_calls(train_tiny: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     noted = set()
-    keep = Classifier.__setattr__
+    keep = Task.__setattr__
 
-    def note(self: Classifier, name: str, value: object) -> None:
+    def note(self: Task, name: str, value: object) -> None:
         if name == "_current_fx_name":
             noted.add(value)
         keep(self, name, value)
 
-    monkeypatch.setattr(Classifier, "__setattr__", note)
+    monkeypatch.setattr(Task, "__setattr__", note)
     train_tiny("trainer.fast_dev_run=true")
     assert {"training_step", "on_train_batch_end"} <= noted
 

@@ -88,7 +88,7 @@ def status_of(error: BaseException) -> EndStatus:
     return InterruptedRunError.status if isinstance(error, KeyboardInterrupt) else RunError.status
 
 
-def as_run_error(error: BaseException, *, batch_size: int) -> BaseException:
+def as_run_error(error: BaseException, *, batch_size: int | None) -> BaseException:
     """The `RunError` that says what an exception from torch or Lightning means, or the exception itself.
 
     Args:
@@ -99,11 +99,13 @@ def as_run_error(error: BaseException, *, batch_size: int) -> BaseException:
     # By name and message: this module must not import torch, and CPU allocators raise plain RuntimeErrors.
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if out_of_memory or (isinstance(error, RuntimeError) and _mentions_memory(text)):
-        advice = f"data.batch_size={batch_size} is too much; try data.batch_size={max(1, batch_size // 2)}"
+        advice = "choose smaller batches"
+        if batch_size is not None:
+            advice = f"data.batch_size={batch_size} is too much; try data.batch_size={max(1, batch_size // 2)}"
         return OutOfMemoryError(f"out of memory: {advice} ({first_line(error)})")
     if isinstance(error, ValueError) and text.startswith("Expected more than 1 value per channel"):
-        advice = "choose data.batch_size so that no batch holds a single image, or model.norm=layer"
-        return ConfigError(f"batch normalization can't train on a batch of one image: {advice}")
+        advice = "choose data.batch_size so that no batch holds a single example, or model.norm=layer"
+        return ConfigError(f"batch normalization can't train on a batch of one example: {advice}")
     if type(error).__name__ == "MisconfigurationException":  # Lightning's word for a config it can't follow
         return ConfigError(text)
     return error

@@ -1,6 +1,7 @@
 """Every shipped YAML file composes, builds and takes a step."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,10 @@ from strobe.config.targets import resolve
 from strobe.config.values import problems
 from tests.conftest import Compose, Train, report
 
-GROUPS = ("data", "model", "optimizer", "scheduler", "loss", "trainer", "callbacks", "logger", "debug", "experiment")
+GROUPS = (
+    *("task", "data", "model", "optimizer", "scheduler", "loss", "metrics"),
+    *("trainer", "callbacks", "logger", "debug", "experiment"),
+)
 
 
 def options(group: str) -> list[str]:
@@ -24,7 +28,12 @@ EVERY = [(group, option) for group in GROUPS for option in options(group)]
 NEEDS_A_GPU = {("trainer", "gpu"), ("trainer", "fsdp"), ("trainer", "ddp")}
 # Data sets have files to fetch; several processes have tests of their own.
 NOT_HERE = NEEDS_A_GPU | {("trainer", "ddp_cpu")}
-TRAINS = [each for each in EVERY if each[0] not in ("data", "experiment") and each not in NOT_HERE]
+FOR_NUMBERS = [("data", "table"), ("loss", "huber"), ("loss", "mse"), ("task", "regression")]
+OWN_NETS = [("task", "vae"), ("task", "gan"), ("model", "vae")]  # nothing that names classes: with tests of their own
+TRAINS = [
+    each for each in EVERY if each[0] not in ("data", "experiment") and each not in (*NOT_HERE, *FOR_NUMBERS, *OWN_NETS)
+]
+NEEDS = {("data", "table"): ("data.path=table.csv", "data.target=y")}
 named = {"ids": lambda value: value}
 
 
@@ -34,7 +43,7 @@ def test_no_group_is_empty() -> None:
 
 @pytest.mark.parametrize(("group", "option"), EVERY, **named)
 def test_every_option_composes_without_a_problem(compose_config: Compose, group: str, option: str) -> None:
-    cfg = compose_config(f"{group}={option}")
+    cfg = compose_config(f"{group}={option}", *NEEDS.get((group, option), ()))
     assert problems(cfg) == []
     if (group, option) not in NEEDS_A_GPU or torch.cuda.is_available():
         assert problems_with_libraries(cfg) == []
@@ -50,7 +59,16 @@ def test_every_option_takes_a_step(train_tiny: Train, group: str, option: str) -
     assert found["metrics"]["test/loss"] > 0
 
 
-@pytest.mark.parametrize("option", options("data"))
+@pytest.mark.parametrize(("group", "option"), FOR_NUMBERS, **named)
+def test_every_option_for_numbers_takes_a_step(train_own: Train, table: Path, group: str, option: str) -> None:
+    task = "strobe.tasks.regression.Regression"
+    numbers = ("task=regression", "data=table", f"data.path={table}", "data.target=y", "trainer.fast_dev_run=true")
+    found = report(train_own(task, *numbers, f"{group}={option}"))
+    assert found["status"] == "completed"
+    assert {"test/loss", "test/mae", "test/rmse"} == {name for name in found["metrics"] if name.startswith("test")}
+
+
+@pytest.mark.parametrize("option", sorted({*options("data")} - {"table"}))
 def test_every_data_set_states_its_facts(compose_config: Compose, option: str) -> None:
     dataset = resolve(compose_config(f"data={option}").data.dataset["_target_"])
     if dataset.sizes is None:
@@ -86,7 +104,8 @@ def test_the_yaml_lists_every_argument_of_the_installed_class(compose_config: Co
     node = compose_config(f"{group}={option}")[group]
     parameters = inspect.signature(resolve(node["_target_"])).parameters
     takes = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD} - {"params"}
-    assert {str(key) for key in node} - {"_target_", "_partial_"} == takes
+    ours = {"groups"} if group == "optimizer" else set()
+    assert {str(key) for key in node} - {"_target_", "_partial_"} == takes | ours
 
 
 @pytest.mark.parametrize("option", options("optimizer"))
@@ -100,3 +119,19 @@ def test_the_yaml_of_an_optimizer_keeps_the_librarys_defaults_but_for_rates(
             value = OmegaConf.select(node, name)
             default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
             assert (list(value) if isinstance(default, list) else value) == default, name
+
+
+def test_each_set_of_pictures_says_its_own_augmentations(compose_config: Compose) -> None:
+    """None of them is turned and shifted as MNIST's digits are, unless it says so itself."""
+    chosen = {
+        option: {name for name, node in compose_config(f"data={option}").data.augmentations.items() if node is not None}
+        for option in sorted({*options("data")} - {"table"})
+    }
+    assert chosen == {
+        "mnist": {"affine"},
+        "kmnist": {"affine"},
+        "fashion_mnist": {"crop", "flip"},
+        "cifar10": {"crop", "flip"},
+        "cifar100": {"crop", "flip"},
+        "image_folder": {"flip"},
+    }

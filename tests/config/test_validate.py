@@ -87,8 +87,8 @@ WRONG_VALUES = [
     ("test=maybe", "true, false", "test=true"),
     ("test=1", "true, false", "test=true"),
     ("compile=0", "false, true", "compile=false"),
-    ("monitor.metric=val/f1", "val/acc, train/loss, train/acc, val/loss", "monitor.metric=val/acc"),
-    ("monitor.metric=test/acc", "val/acc, train/loss, train/acc, val/loss", "monitor.metric=val/acc"),
+    ("monitor.metric=val/f1", "val/loss, val/acc, train/loss, train/acc", "monitor.metric=val/acc"),
+    ("monitor.metric=test/acc", "val/loss, val/acc, train/loss, train/acc", "monitor.metric=val/acc"),
     ("monitor.mode=best", "max, min", "monitor.mode=max"),
     ("objective=speed", "test/acc", "objective="),
     ("trainer.logger=true", "null", "logger=<option>"),
@@ -281,7 +281,7 @@ def test_more_gpus_than_there_are_is_refused(compose_config: Compose) -> None:
 
 
 def test_a_batch_of_one_image_and_batch_normalisation_is_explained(train_tiny: Train) -> None:
-    with pytest.raises(ConfigError, match=r"batch of one image.*data\.batch_size"):
+    with pytest.raises(ConfigError, match=r"batch of one example.*data\.batch_size"):
         train_tiny("model=mlp", "model.norm=batch", "data.batch_size=1")
 
 

@@ -18,6 +18,7 @@ from strobe.data.loaders import Augmentation, Batch, Batches, MemoryLoader, Tens
 from strobe.data.order import BatchOrder
 from strobe.data.root import default_root
 from strobe.errors import ConfigError
+from tests.conftest import Train, report
 from tests.tiny import TinyDigits
 
 MEAN, STD = (0.1307, 0.2, 0.3), (0.3081, 0.25, 0.17)
@@ -335,10 +336,42 @@ class OtherTargets(TinyDigits):
         return images, labels[:-1]
 
 
-@pytest.mark.parametrize("kind", ["floats", "several", "too many", "too few"])
-def test_targets_that_are_no_classes_are_refused(tiny_root: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "message"), [("too many", "go from 1 to 10; .*from 0 to 9"), ("too few", "639 targets for 640 images")]
+)
+def test_labels_without_a_class_or_an_image_are_refused(
+    tiny_root: Path, monkeypatch: pytest.MonkeyPatch, kind: str, message: str
+) -> None:
     monkeypatch.setattr(OtherTargets, "kind", kind)
     data = ImageDataModule(OtherTargets(), root=str(tiny_root), batch_size=8, val_size=100)
-    for stage in ("fit", "test"):
-        with pytest.raises(ConfigError, match="one whole number from 0 to 9"):
-            data.setup(stage)
+    with pytest.raises(ConfigError, match=message):
+        data.setup("fit")
+    with pytest.raises(ConfigError):
+        data.setup("test")
+
+
+@pytest.mark.parametrize("kind", ["floats", "several"])
+def test_a_classifier_refuses_targets_that_are_no_classes(
+    train_tiny: Train, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(OtherTargets, "kind", kind)
+    own = "data.dataset._target_=tests.data.test_loaders.OtherTargets"
+    with pytest.raises(ConfigError, match=r"accuracy means something for classes alone.*task=regression.*loss=bce"):
+        train_tiny(own)
+
+
+def test_numbers_of_pictures_are_learnt_by_regression(train_tiny: Train) -> None:
+    own = ("data.dataset._target_=tests.data.test_loaders.OneNumber", "task=regression")
+    metrics = report(train_tiny(*own))["metrics"]
+    assert metrics["test/mae"] < 2.5, "of digits from 0 to 9"
+    assert not any("acc" in name for name in metrics)
+
+
+class OneNumber(TinyDigits):
+    """Its digits as numbers."""
+
+    classes = ("digit",)
+
+    def load(self, root: Path, split: SplitName) -> tuple[Tensor, Tensor]:
+        images, labels = TinyDigits().load(root, split)
+        return images, labels.float()

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import StepLR
 
+from strobe.callbacks.optimization import Optimization
 from strobe.config.compose import CONF
 from strobe.data.datamodule import ImageDataModule
 from strobe.models.optimizers import MuonAdamW
@@ -56,7 +57,10 @@ def shipped(group: str) -> list[str]:
 def node(group: str, name: str) -> DictConfig:
     around = {"optimizer": {"lr": 0.25}, "monitor": {"mode": "max"}}
     resolved = OmegaConf.create({**around, "it": OmegaConf.load(CONF / group / f"{name}.yaml")})
-    return OmegaConf.create(OmegaConf.to_container(resolved, resolve=True))["it"]  # type: ignore[no-any-return]
+    found = OmegaConf.create(OmegaConf.to_container(resolved, resolve=True))["it"]
+    if group == "optimizer":
+        assert found.pop("groups", None) is None  # ours, no argument of the class
+    return found  # type: ignore[no-any-return]
 
 
 MIRRORS = [(group, name) for group in ("optimizer", "scheduler") for name in shipped(group)] + [("trainer", "default")]
@@ -180,11 +184,16 @@ def test_a_schedule_drives_both_halves_of_muon(after_loading: bool) -> None:
         assert torch.equal(parameter, old), "a rate of 0 moves nothing"
 
 
+def served(module: Classifier, optimization: Optimization) -> Classifier:
+    optimization.serve(module)
+    return module
+
+
 @pytest.mark.parametrize("decay", [True, False])
 def test_weight_decay_can_spare_norms_and_biases(decay: bool) -> None:
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
     factory = partial(AdamW, weight_decay=0.1)
-    optimizer = Classifier(net, factory, num_classes=3, decay_norm_and_bias=decay).configure_optimizers()
+    optimizer = served(Classifier(net), Optimization(factory, decay_norm_and_bias=decay)).configure_optimizers()
     assert isinstance(optimizer, AdamW)
     decayed = {
         parameter for group in optimizer.param_groups for parameter in group["params"] if group["weight_decay"] == 0.1
@@ -279,7 +288,8 @@ def test_a_schedule_out_of_range_names_the_override(arguments: dict[str, float])
 
 
 def configured(net: nn.Module, **settings: Any) -> Optimizer:
-    optimizer = Classifier(net, partial(AdamW, weight_decay=0.1), **settings).configure_optimizers()
+    optimization = Optimization(partial(AdamW, weight_decay=0.1), **settings)
+    optimizer = served(Classifier(net), optimization).configure_optimizers()
     assert isinstance(optimizer, Optimizer)
     return optimizer
 
@@ -319,7 +329,8 @@ def scheduled(root: Path, schedule: Any) -> list[list[float]]:
     rates = Rates()
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = Trainer(accelerator="cpu", max_epochs=6, callbacks=[rates], num_sanity_val_steps=0, **quiet)
-    trainer.fit(Classifier(net, partial(SGD, lr=0.25, momentum=0.9), schedule), datamodule=data)
+    optimization = Optimization(partial(SGD, lr=0.25, momentum=0.9), schedule, monitor="val/acc")
+    trainer.fit(served(Classifier(net), optimization), datamodule=data)
     assert [len(epoch) for epoch in rates.epochs] == [5] * 6
     return rates.epochs
 

@@ -1,6 +1,7 @@
 """The model summary: every model, and numbers that a formula confirms."""
 
 import re
+from pathlib import Path
 
 import pytest
 from torch import nn
@@ -8,7 +9,8 @@ from torch import nn
 from strobe.commands.summary import main
 from strobe.config.compose import CONF, composed
 from strobe.models.inspection import count_parameters, layers, operations
-from strobe.run.build import build_data, build_net
+from strobe.run.parts import build_data, build_net
+from tests.conftest import Command
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 
@@ -66,7 +68,7 @@ def test_the_layers_hold_all_parameters(model: str) -> None:
     net, shape = net_of(f"model={model}")
     found = layers(net, shape)
     assert sum(count for _, _, _, count in found) == count_parameters(net)
-    assert found[-1][2] == "(1, 10)" or model == "vit"
+    assert found[-1][2] == "(1, 10)" or model in ("vit", "vae")
 
 
 def test_looking_at_a_net_leaves_no_hook_behind() -> None:
@@ -106,3 +108,14 @@ def test_a_mistake_is_explained(capsys: pytest.CaptureFixture[str], arguments: l
 def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "python -m src.summary" in capsys.readouterr().out
+
+
+def test_a_project_s_own_configs_are_summed_up(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    (tmp_path / "own" / "model" / "tiny_mlp.yaml").write_text("defaults: [mlp]\nhidden: [3]\n")
+    done = command("summary", f"--config-dir={tmp_path / 'own'}", "model=tiny_mlp")
+    assert done.returncode == 0, done.stderr
+    assert "2,395 parameters" in done.stdout
+    done = command("summary", "--config-dir", str(tmp_path / "other"), "model=mlp")
+    assert done.returncode == 2
+    assert "there is no such directory" in done.stderr

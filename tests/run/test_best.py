@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from strobe.config.saved import saved_config
 from strobe.errors import PreemptedError
-from strobe.run.build import build_data
+from strobe.run.parts import build_data
 from strobe.run.saved import saved_net
 from tests.conftest import Train, report
 from tests.run.test_faults import stopping

@@ -12,8 +12,8 @@ from strobe.commands.export import main
 from strobe.config.compose import CONF, composed
 from strobe.errors import ConfigError
 from strobe.record.layout import FORMATS
-from strobe.run.build import build_data, build_net
 from strobe.run.export import ExportError, export
+from strobe.run.parts import build_data, build_net
 from strobe.run.saved import SavedNet, saved_net
 from tests.conftest import Command, Train
 

@@ -144,7 +144,7 @@ def test_an_epoch_gone_on_with_in_batches_of_another_size_leaves_no_image_out(
         train_tiny(*stopping(signal.SIGTERM, step=22), directory=directory)
     train_tiny(f"data.batch_size={batch_size}", f"resume={directory}", directory=directory)
     checkpoint = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
-    assert checkpoint["callbacks"]["EpochRecorder"]["images_seen"] == 2 * 539 + twice
+    assert checkpoint["callbacks"]["EpochRecorder"]["examples_seen"] == 2 * 539 + twice
     assert checkpoint["global_step"] == 22 + steps
     assert f"Global batches have {batch_size} images from here on, instead of 32" in caplog.text
 

@@ -9,7 +9,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from tests.conftest import Train, report
 from tests.run.test_train import weights
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode"),  # torch's note that it is a prototype
+]
 
 GPU = ("trainer.accelerator=gpu", "trainer.devices=1")
 

@@ -9,12 +9,15 @@ import warnings
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning_utilities.core.rank_zero import WarningCache
+from torch import nn
 
 from strobe.errors import PreemptedError
 from strobe.run import process
 from tests.conftest import Train
 from tests.run.test_faults import stopping
+from tests.tasks.modules import Given
 
 PROVOKED = {
     "many workers": ["data.loader=torch"],
@@ -29,8 +32,20 @@ PROVOKED = {
     "length of `MemoryLoader`": ["trainer.fast_dev_run=true", "data.val_size=0"],
     "sync_dist": ["trainer=ddp_cpu", "trainer.devices=1"],
     "srun": [],
+    "GPU available": [],
+    "already saved": [
+        *("task._target_=tests.run.test_process.KeepsItsNet", "+task.secret_of_the_data=1", "monitor.metric=null"),
+    ],
     "AMP with fp16": ["trainer.precision=16-mixed"],
 }
+
+
+class KeepsItsNet(Given):
+    """As many write it who come from the usual template."""
+
+    def __init__(self, net: nn.Module, loss: nn.Module, monitor: str | None, secret_of_the_data: int) -> None:
+        super().__init__(net, loss, str(monitor), secret_of_the_data)
+        self.save_hyperparameters(logger=False)
 
 
 def expected(word: str) -> str:
@@ -50,6 +65,8 @@ def test_an_expected_warning_is_still_given_and_kept_from_the_person(
     monkeypatch.setattr(logging, "captureWarnings", lambda capture: None)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)  # enough for workers
     _on_the_path("srun", tmp_path / "bin", monkeypatch)
+    if word == "GPU available":
+        monkeypatch.setattr(CUDAAccelerator, "is_available", lambda: True)
     pattern = expected(word)
     for suppressed in (False, True):
         monkeypatch.setattr(process, "EXPECTED_WARNINGS", (pattern,) if suppressed else ())

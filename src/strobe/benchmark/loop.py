@@ -11,7 +11,7 @@ from torch import nn
 
 from strobe.benchmark.floor import load
 from strobe.config.compose import composed
-from strobe.run.build import net_for
+from strobe.run.parts import net_for
 
 
 def main(root: Path, model: str, batch_size: int, precision: str, epochs: int) -> None:
@@ -22,7 +22,9 @@ def main(root: Path, model: str, batch_size: int, precision: str, epochs: int) -
     dtype = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}.get(precision)
     torch.manual_seed(1)
     images, labels = (tensor.to(device) for tensor in load(root, "train"))
-    net = net_for(composed([f"model={model}"]), in_shape=(1, 28, 28), num_classes=10).to(device)
+    made = net_for(composed([f"model={model}"]), {"in_shape": (1, 28, 28), "num_classes": 10})
+    assert made is not None, "a shipped model"
+    net = made.to(device)
     loss_function = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)

@@ -1,19 +1,22 @@
 """At the end of each epoch: a row in `metrics.csv`, a line for the person, the last and the best checkpoint."""
 
-import math
+import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, Timer
-from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 
-from strobe.data.datamodule import ImageDataModule
-from strobe.errors import DivergedError
+from strobe.callbacks.carried import carried_metrics, restore_metrics
+from strobe.callbacks.epoch_line import learning_rate, show_epoch, why_early
+from strobe.callbacks.finite import require_finite_losses, require_finite_weights
+from strobe.callbacks.logged import Logged
+from strobe.callbacks.position import Position
 from strobe.machine.rank import process_rank
 from strobe.record import lightning_state
 from strobe.record.checkpoints import random_state, restore_random_state
@@ -21,10 +24,10 @@ from strobe.record.kept import KeptCheckpoints, kept_entries
 from strobe.record.layout import LAST, Mode
 from strobe.record.report import Best, EarlyStop
 from strobe.record.run_record import RunRecord
-from strobe.tasks.classifier import Classifier
+from strobe.tasks.task import Task
 
 AGREE_EVERY = 8  # steps; agreeing takes a message between the ranks
-ADVICE = "Try a smaller optimizer.lr, trainer.gradient_clip_val=1.0, or trainer.precision=32"
+log = logging.getLogger(__name__)
 
 
 class EpochRecorder(Checkpoint):
@@ -35,7 +38,9 @@ class EpochRecorder(Checkpoint):
 
     Args:
         record: Of this run.
-        monitor: Name of the metric that decides which epoch is best.
+        position: Where the training data stands.
+        about: What is to be known of the data by who uses the checkpoint: plain containers, by their key in it.
+        monitor: Name of the metric that decides which epoch is best; None where the newest is.
         mode: Whether more or less of it is better.
         save: Whether to write checkpoints.
         keep: How many of the best ones; -1 for all.
@@ -49,8 +54,10 @@ class EpochRecorder(Checkpoint):
     def __init__(
         self,
         record: RunRecord,
+        position: Position,
         *,
-        monitor: str,
+        about: Callable[[], dict[str, Any]] = dict,
+        monitor: str | None,
         mode: Mode,
         save: bool = True,
         keep: int = 1,
@@ -58,6 +65,7 @@ class EpochRecorder(Checkpoint):
         every_minutes: float | None = None,
     ) -> None:
         self.record = record
+        self.position = position
         self.monitor = monitor
         self.save = save
         self.kept = KeptCheckpoints(record.directory, keep=keep, mode=mode)
@@ -70,15 +78,19 @@ class EpochRecorder(Checkpoint):
         self._saved_at = time.monotonic()
         self._resumes_from: tuple[Path, int] | None = None
         self.timing = dict.fromkeys(("train_s", "validation_s", "checkpoint_s"), 0.0)
-        self.images_seen = 0
+        self.examples_seen = 0
+        self._keeps_state = False  # of the training loader
         self._validated = False  # in this epoch
         self._validated_at: int | None = None  # the step
         self._validation: dict[str, float] = {}  # what the latest one gave
         self._max_steps = -1
-        self._images_cut_short = 0
+        self._examples_cut_short = 0
+        self._about = about
+        self._logged = Logged(monitor)
         self._epoch_began = self._validation_began = 0.0
         self._validation_in_epoch = 0.0
         self._random_state: dict[str, Tensor] | None = None
+        self._carried: dict[str, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to measure; a run resumed within an epoch has no `on_train_epoch_start`."""
@@ -91,9 +103,14 @@ class EpochRecorder(Checkpoint):
             torch.manual_seed(torch.initial_seed() + trainer.global_rank)
         self._epoch_began = time.perf_counter()
         self._max_steps = trainer.max_steps
-        if self._validated:  # earlier in the epoch that this run was resumed in
-            assert isinstance(pl_module, Classifier)
-            pl_module.epoch_metrics |= self._validation
+        self._keeps_state = lightning_state.keeps_state(trainer)
+        why = self.not_within_epoch(pl_module)
+        if self._resumes_from is not None and lightning_state.within_epoch(trainer) and why is not None:
+            log.warning(
+                "Resumed within an epoch, where it can't go on exactly (%s): the numbers of epoch %d are not those of "
+                "an undisturbed run",
+                *(why, trainer.current_epoch + 1),
+            )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Restore the random state of a resumed run here: nothing draws from it between this and the first step.
@@ -103,9 +120,15 @@ class EpochRecorder(Checkpoint):
         if self._random_state is not None:
             restore_random_state(self._random_state)
             self._random_state = None
-        if self._every_n_steps is None and self._every_minutes is None:
+        if self._carried:  # not before: many a module resets its metrics when training begins
+            restore_metrics(pl_module, self._carried)
+            self._carried = {}
+        if (self._every_n_steps is None and self._every_minutes is None) or self._keeps_state:
             # Once is enough, and Lightning passes over what can't be called: a hook in every step is paid for.
             self.on_train_batch_start = None  # type: ignore[assignment]
+        elif (why := self.not_within_epoch(pl_module)) is not None:
+            log.warning("No checkpoint within an epoch: a run can't go on from there (%s)", why)
+            self._every_n_steps = self._every_minutes = None
         elif batch_idx % trainer.accumulate_grad_batches == 0 and self._save_is_due(trainer):
             require_finite_weights(pl_module, trainer)
             self.save_last(trainer)
@@ -113,7 +136,13 @@ class EpochRecorder(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Have the step at which training ends validated, whatever ends it and whenever the next validation was due."""
+        """Have the step at which training ends validated, whatever ends it and whenever the next validation was due.
+
+        Of a loader with a state, save the step here, before the next batch is fetched.
+        """
+        if self._keeps_state and lightning_state.is_between_steps(trainer, batch_idx) and self._save_is_due(trainer):
+            require_finite_weights(pl_module, trainer)
+            self.save_last(trainer)
         if not self._training_ends(trainer):
             return
         trainer.should_stop = True
@@ -124,12 +153,14 @@ class EpochRecorder(Checkpoint):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to measure."""
         self._epoch_began = time.perf_counter()
+        self._logged.before_epoch(trainer)
         self._validation_in_epoch = 0.0
         self._validated = False
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to measure."""
         self._validation_began = time.perf_counter()
+        self._logged.before_validation(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The monitored metric is fresh now; within an epoch, the weights that it was measured with are judged here.
@@ -142,12 +173,11 @@ class EpochRecorder(Checkpoint):
         self._validation_in_epoch += time.perf_counter() - self._validation_began
         self._validated = True
         self._validated_at = trainer.global_step
-        assert isinstance(pl_module, Classifier)
-        self._validation = metrics = _of_splits(pl_module, ("val/",))
+        self._validation = metrics = self._logged.in_validation(trainer, pl_module)
         if trainer.is_last_batch or self._training_ends(trainer):
             return  # the end of the epoch is next, with the same weights and all metrics
-        _require_finite_losses(metrics, f"at step {trainer.global_step}")
-        if (rank := self.kept.rank_of(metrics.get(self.monitor))) is not None:
+        require_finite_losses(metrics, f"at step {trainer.global_step}")
+        if (rank := self.kept.rank_of(_value(metrics, self.monitor))) is not None:
             require_finite_weights(pl_module, trainer)
             self._save(trainer, metrics, rank)
 
@@ -160,22 +190,25 @@ class EpochRecorder(Checkpoint):
         epoch_s = time.perf_counter() - self._epoch_began
         self.timing["validation_s"] += self._validation_in_epoch
         self.timing["train_s"] += epoch_s - self._validation_in_epoch
-        assert isinstance(pl_module, Classifier)
-        self.images_seen += pl_module.images["train"]
-        self._images_cut_short = pl_module.images["train"] if lightning_state.cut_short(trainer) else 0
-        metrics = _of_splits(pl_module, ("train/", "val/") if self._validated else ("train/",))
+        examples = pl_module.examples["train"] if isinstance(pl_module, Task) else 0
+        self.examples_seen += examples
+        self._examples_cut_short = examples if lightning_state.cut_short(trainer) else 0
+        in_training = self._logged.in_training(trainer, pl_module, set(self._validation))
+        metrics = {**(self._validation if self._validated else {}), **in_training}
         self.latest = metrics
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics, "lr": learning_rate(trainer)}
+        if self._validated or not trainer.enable_validation:
+            self._logged.require_monitored(metrics)
         self.record.add_epoch({**row, "seconds": round(epoch_s, 3)})
-        _show(trainer, row, epoch_s)
-        _require_finite_losses(metrics, f"at the end of epoch {trainer.current_epoch}")
+        show_epoch(trainer, row, epoch_s)
+        require_finite_losses(metrics, f"at the end of epoch {trainer.current_epoch}")
         require_finite_weights(pl_module, trainer)
         # A metric that was measured earlier in the epoch says nothing of these weights.
         fresh = {name: value for name, value in metrics.items() if self._is_fresh(name, trainer)}
         if self._training_ends(trainer):
-            self.stopped_early = None if self._limit_reached(trainer) else _why_early(trainer)
+            self.stopped_early = None if self._limit_reached(trainer) else why_early(trainer)
         lightning_state.log_epoch(trainer)
-        self._save(trainer, metrics, self.kept.rank_of(fresh.get(self.monitor)))
+        self._save(trainer, metrics, self.kept.rank_of(_value(fresh, self.monitor)))
 
     def _save(self, trainer: Trainer, metrics: dict[str, float], rank: int | None) -> None:
         """Save the weights, and as the best ones if they are; every rank has to call this."""
@@ -187,7 +220,7 @@ class EpochRecorder(Checkpoint):
             entry: Best = {
                 "metric": self.monitor,
                 "mode": self.kept.mode,
-                "value": metrics.get(self.monitor),
+                "value": _value(metrics, self.monitor),
                 "epoch": trainer.current_epoch,
                 "step": trainer.global_step,
                 "checkpoint": None,
@@ -201,6 +234,14 @@ class EpochRecorder(Checkpoint):
                 self.timing["checkpoint_s"] += time.perf_counter() - began
             trainer.strategy.barrier("best checkpoint")  # the other ranks are about to read it, in the last epoch
         self._update_record()
+
+    def not_within_epoch(self, pl_module: LightningModule) -> str | None:
+        """Why a run can't go on from within an epoch as if it had not been stopped, in words; None if it can."""
+        if not self.position.resumes_within_epoch:
+            return f"{self.position.unresumable} can't be taken up"
+        if not isinstance(pl_module, Task):
+            return f"{type(pl_module).__name__} keeps no sums of what it logs, as a Task does"
+        return None
 
     def save_last(self, trainer: Trainer) -> None:
         """Write ``last.ckpt``; every rank has to call this."""
@@ -235,7 +276,7 @@ class EpochRecorder(Checkpoint):
             "validated_at": self._validated_at,
             "validation": self._validation,
             "timing": dict(self.timing),
-            "images_seen": self.images_seen - self._images_cut_short,
+            "examples_seen": self.examples_seen - self._examples_cut_short,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -244,24 +285,33 @@ class EpochRecorder(Checkpoint):
         self._validated = state_dict["validated"]
         self._validated_at = state_dict["validated_at"]
         self._validation = state_dict["validation"]
-        self.images_seen = state_dict["images_seen"]
+        self.examples_seen = state_dict["examples_seen"]
         self.timing = dict(state_dict["timing"])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the random state, and what it takes to use the net without the dataset."""
+        """Keep the random state, and what it takes to use the net without the dataset.
+
+        Hyperparameters stay out: the config has them, and pickled objects would make the file unloadable.
+        """
         checkpoint["random_states"] = _of_all_ranks(trainer, random_state())
-        checkpoint["dataset"] = _data_of(trainer).dataset.facts()
+        checkpoint |= self._about()
+        if carried := carried_metrics(trainer, pl_module):
+            checkpoint["carried_metrics"] = carried
+        lightning_state.leave_out_hyperparameters(checkpoint)
         lightning_state.forget_fetched_batch(checkpoint)
+        if self._keeps_state:
+            lightning_state.complete_batch(checkpoint)
         if lightning_state.cut_short(trainer):
             lightning_state.reopen_epoch(checkpoint)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the random state, to be set when training begins; count the epoch's batches in their new size."""
+        self._carried = checkpoint.get("carried_metrics", {})
         states = checkpoint["random_states"]
         self._random_state = states[trainer.global_rank] if trainer.global_rank < len(states) else None
         lightning_state.close_epoch(checkpoint)
-        if (first := _data_of(trainer).resumes_at_batch) is not None:
-            lightning_state.set_saved_batches(checkpoint, first)
+        if self.position.resumes_at_batch is not None:
+            lightning_state.set_saved_batches(checkpoint, self.position.resumes_at_batch)
 
     def _update_record(self) -> None:
         several = {} if self.kept.keep == 1 else {"kept": self.kept.entries}
@@ -269,6 +319,8 @@ class EpochRecorder(Checkpoint):
 
     def _save_is_due(self, trainer: Trainer) -> bool:
         step = trainer.global_step
+        if self._every_n_steps is None and self._every_minutes is None:
+            return False
         if self._every_n_steps is not None and step % self._every_n_steps == 0 and step != self._saved_at_step:
             return True
         if self._every_minutes is None or (trainer.world_size > 1 and step % AGREE_EVERY):
@@ -277,7 +329,7 @@ class EpochRecorder(Checkpoint):
         return bool(trainer.strategy.broadcast(is_due))  # the first rank's clock
 
     def _is_fresh(self, name: str, trainer: Trainer) -> bool:
-        return not name.startswith("val/") or self._validated_at == trainer.global_step
+        return name not in self._validation or self._validated_at == trainer.global_step
 
     def _training_ends(self, trainer: Trainer) -> bool:
         """Whether the step that has just been taken is the last."""
@@ -299,22 +351,6 @@ def recorder_of(trainer: Trainer) -> EpochRecorder:
     return next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, EpochRecorder))
 
 
-def _why_early(trainer: Trainer) -> EarlyStop:
-    """What has ended the training before its limits."""
-    stop: EarlyStop = {"by": "a callback", "reason": "", "epoch": trainer.current_epoch, "step": trainer.global_step}
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning doesn't declare it
-        if isinstance(callback, EarlyStopping) and callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED:
-            return {**stop, "by": type(callback).__name__, "reason": _reason(callback)}
-        if isinstance(callback, Timer) and (callback.time_remaining() or 0) <= 0:
-            return {**stop, "by": "trainer.max_time", "reason": "the time was up"}
-    return stop
-
-
-def _reason(callback: EarlyStopping) -> str:
-    """As Lightning says it, without what it says to its own trainer."""
-    return str(callback.stopping_reason_message).partition(" Signaling")[0].rstrip(".")
-
-
 def _of_all_ranks(trainer: Trainer, state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     """The random states of all ranks, in their order; every rank has to call this."""
     if trainer.world_size == 1:
@@ -330,28 +366,6 @@ def _of_all_ranks(trainer: Trainer, state: dict[str, Tensor]) -> list[dict[str, 
     return states
 
 
-def _of_splits(pl_module: Classifier, prefixes: tuple[str, ...]) -> dict[str, float]:
-    return {name: value for name, value in pl_module.epoch_metrics.items() if name.startswith(prefixes)}
-
-
-def _require_finite_losses(metrics: dict[str, float], when: str) -> None:
-    for name in ("train/loss", "val/loss"):
-        if not math.isfinite(metrics.get(name, 0.0)):
-            raise DivergedError(f"{name} is {metrics[name]} {when}")
-
-
-def require_finite_weights(pl_module: LightningModule, trainer: Trainer) -> None:
-    """Keep non-finite weights out of every checkpoint: the last step can ruin them after a finite loss.
-
-    Raises:
-        DivergedError: If a weight is NaN or infinite.
-    """
-    # Not the state_dict: where parameters are shared out among ranks, it would gather them all.
-    for name, tensor in (*pl_module.named_parameters(), *pl_module.named_buffers()):
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise DivergedError(f"{name} became NaN or infinite in epoch {trainer.current_epoch}. {ADVICE}")
-
-
 def _flush(trainer: Trainer) -> None:
     """Have loggers write what they hold back: a process that is killed would take it along."""
     for logger in trainer.loggers if trainer.is_global_zero else ():
@@ -361,26 +375,5 @@ def _flush(trainer: Trainer) -> None:
             logger.experiment.flush()
 
 
-def learning_rate(trainer: Trainer) -> float:
-    """Of the optimizer's first group, now."""
-    rate = trainer.optimizers[0].param_groups[0]["lr"]
-    return float(rate.item() if isinstance(rate, Tensor) else rate)
-
-
-def _data_of(trainer: Trainer) -> ImageDataModule:
-    data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning doesn't declare it
-    assert isinstance(data, ImageDataModule)
-    return data
-
-
-def _show(trainer: Trainer, row: dict[str, Any], epoch_s: float) -> None:
-    """One line per epoch, above the bar where there is one."""
-    bar = trainer.progress_bar_callback
-    if bar is None:
-        return
-    width = len(str(trainer.max_epochs or 0))
-    total = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
-    parts = [f"epoch {row['epoch'] + 1:>{width}}{total}"]
-    labels = (("train/loss", "train loss"), ("val/loss", "val loss"), ("val/acc", "val acc"))
-    parts += [f"{label} {row[name]:.4f}" for name, label in labels if name in row]
-    bar.print("   ".join([*parts, f"{epoch_s:.1f} s"]))
+def _value(metrics: dict[str, float], name: str | None) -> float | None:
+    return None if name is None else metrics.get(name)

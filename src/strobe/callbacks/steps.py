@@ -1,5 +1,6 @@
 """Scalars by step for every logger, and the watch for a non-finite loss (NaN or infinite)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -7,9 +8,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from strobe.callbacks.recorder import ADVICE, learning_rate
+from strobe.callbacks.epoch_line import learning_rate
+from strobe.callbacks.finite import ADVICE
 from strobe.errors import DivergedError
-from strobe.tasks.classifier import Classifier
+from strobe.tasks.task import Task
 
 
 class StepLog(Callback):
@@ -46,7 +48,8 @@ class StepLog(Callback):
         step = trainer.global_step
         share = trainer.accumulate_grad_batches
         if share > 1:
-            self._gathered.append(outputs["loss"].detach())  # by which Lightning has divided it
+            if isinstance(pl_module, Task):
+                self._gathered.append(outputs["loss"].detach())  # by which Lightning has divided it
             if step == self._step:
                 return
             losses, self._gathered = self._gathered, []
@@ -54,14 +57,20 @@ class StepLog(Callback):
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning doesn't declare it
         if not every or step % every:
             return
-        assert isinstance(pl_module, Classifier)
-        if not bool(pl_module.train_metrics.loss_sum.isfinite()):
+        metrics = {}
+        if isinstance(pl_module, Task):
+            if not bool(pl_module.means["train"].sums["loss"].isfinite()):
+                raise DivergedError(
+                    f"the training loss became NaN or infinite by step {step} (epoch {trainer.current_epoch}). {ADVICE}"
+                )
+            loss = torch.stack(losses).mean() * share if share > 1 else outputs["loss"].detach()
+            metrics["train/loss_step"] = float(trainer.strategy.reduce(loss, reduce_op="mean"))  # over ranks
+        elif not _is_finite(outputs):
             raise DivergedError(
-                f"the training loss became NaN or infinite by step {step} (epoch {trainer.current_epoch}). {ADVICE}"
+                f"the training loss is NaN or infinite at step {step} (epoch {trainer.current_epoch}). {ADVICE}"
             )
-        loss = torch.stack(losses).mean() * share if share > 1 else outputs["loss"].detach()
-        loss = trainer.strategy.reduce(loss, reduce_op="mean")  # over ranks
-        metrics = {"train/loss_step": float(loss), "lr": learning_rate(trainer)}
+        if (rate := learning_rate(trainer)) is not None:
+            metrics["lr"] = rate
         if self._scaling is not None:
             metrics |= self._scaling.metrics()
         for logger in trainer.loggers:
@@ -74,6 +83,12 @@ class StepLog(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `state_dict`."""
         self._skipped_before = state_dict["skipped"]
+
+
+def _is_finite(outputs: Any) -> bool:
+    """Whether the loss that a step has given is; one that optimizes by hand may give none."""
+    loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+    return not isinstance(loss, Tensor) or bool(loss.detach().isfinite().all())
 
 
 class _ScaleWatch:

@@ -10,7 +10,8 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from strobe.callbacks.recorder import AGREE_EVERY, EpochRecorder, require_finite_weights
+from strobe.callbacks.finite import require_finite_weights
+from strobe.callbacks.recorder import AGREE_EVERY, EpochRecorder
 from strobe.errors import InterruptedRunError, PreemptedError, RunError
 from strobe.machine.rank import process_rank
 from strobe.machine.signals import hangup_signals
@@ -29,6 +30,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.reason: type[RunError] | None = None
         self.saved_at: str | None = None
+        self.not_saved = "nothing to save since the last epoch"
         self.requeue = False
         self.fitting = False
         self._before: dict[int, Any] = {}
@@ -57,7 +59,7 @@ class StopRequest:
     def error(self) -> RunError:
         """The exception that ends the run."""
         assert self.reason is not None
-        saved = f"saved {self.saved_at}" if self.saved_at else "nothing to save since the last epoch"
+        saved = f"saved {self.saved_at}" if self.saved_at else self.not_saved
         further = "the job is to be queued again" if self.requeue else "continue with resume=<run dir>"
         return self.reason(f"{self.reason.status}: {saved}; {further}")
 
@@ -102,11 +104,22 @@ class StopGracefully(Callback):
         """From here on there is something to save. Lightning has installed its own handlers by now."""
         self.request.fitting = True
         self._install(trainer)
+        # The state of a loader that has one tells of the batch that it has given last: it must not be one ahead.
+        idle = "on_train_batch_start" if lightning_state.keeps_state(trainer) else "on_train_batch_end"
+        setattr(self, idle, None)  # Lightning passes over what can't be called; a hook in every step is paid for
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Stop before this batch, unless gradients have been gathered that no step has used yet."""
         share = trainer.accumulate_grad_batches
         if batch_idx % (share if trainer.world_size == 1 else share * AGREE_EVERY) == 0:
+            self._stop_if_asked(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop before the next batch is fetched, where nothing else is due before that."""
+        agrees = trainer.world_size == 1 or batch_idx % AGREE_EVERY == 0
+        if agrees and lightning_state.is_between_steps(trainer, batch_idx):
             self._stop_if_asked(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -127,7 +140,11 @@ class StopGracefully(Callback):
         """Save the step at which the run stops; at the end of an epoch that has been done."""
         self.request.fitting = False
         asked = self.request.reason is not None and isinstance(exception, self.request.reason)
-        if asked and lightning_state.within_epoch(trainer) and self.recorder.save:
+        if not asked or not lightning_state.within_epoch(trainer) or not self.recorder.save:
+            return
+        if (why := self.recorder.not_within_epoch(pl_module)) is not None:
+            self.request.not_saved = f"{why}, so a resumed run begins epoch {trainer.current_epoch + 1} anew"
+        else:
             require_finite_weights(pl_module, trainer)
             self.recorder.save_last(trainer)
             self.request.saved_at = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}"

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import nn
 from strobe.errors import first_line
 from strobe.record.settings import leaves
 
-_GROUPS = ("model", "optimizer", "scheduler", "loss")
+_GROUPS = ("task", "model", "optimizer", "scheduler", "loss")
 _KEYS = (
     *("seed", "compile", "decay_norm_and_bias", "data.batch_size", "data.augment", "data.val_size"),
     *("trainer.max_epochs", "trainer.precision", "trainer.accumulate_grad_batches", "trainer.gradient_clip_val"),
@@ -27,10 +27,10 @@ class TensorBoardPages(Callback):
     """Writes the net's graph when training begins.
 
     Args:
-        in_shape: ``(channels, height, width)`` of an image.
+        in_shape: Of an example, such as ``(channels, height, width)``; None where it is not known.
     """
 
-    def __init__(self, in_shape: tuple[int, int, int]) -> None:
+    def __init__(self, in_shape: Sequence[int] | None) -> None:
         self.in_shape = in_shape
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -67,16 +67,24 @@ def hparams(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
     return chosen
 
 
-def _write_graph(logger: TensorBoardLogger, pl_module: LightningModule, in_shape: tuple[int, int, int]) -> None:
-    net = pl_module.net
-    assert isinstance(net, nn.Module), "of a Classifier"
-    was_training = net.training
-    images = torch.zeros(1, *in_shape, dtype=next((parameter.dtype for parameter in net.parameters()), None))
+def _write_graph(logger: TensorBoardLogger, pl_module: LightningModule, in_shape: Sequence[int] | None) -> None:
+    example: Any = pl_module.example_input_array
+    net: nn.Module | None = pl_module if example is not None else getattr(pl_module, "net", None)
+    if net is None or (example is None and in_shape is None):
+        return
+    if example is None:
+        assert in_shape is not None, "there is one of the two"
+        dtype = next((parameter.dtype for parameter in net.parameters()), None)
+        example = torch.zeros(1, *in_shape, dtype=dtype)
+    training = {module: module.training for module in net.modules()}
     try:
-        with warnings.catch_warnings(), torch.random.fork_rng(), torch.no_grad():
+        # Eager: the tracer does not see into what has been compiled.
+        eager = torch.compiler.set_stance("force_eager")
+        with eager, warnings.catch_warnings(), torch.random.fork_rng(), torch.no_grad():
             warnings.simplefilter("ignore")  # the tracer's, and its deprecation: TensorBoard knows no other graph
-            logger.experiment.add_graph(net.eval(), images)
+            logger.experiment.add_graph(net.eval(), example)
     except Exception as error:  # a picture is not worth a run
         log.warning("No graph in TensorBoard: %s", first_line(error))
     finally:
-        net.train(was_training)
+        for module, mode in training.items():  # one by one: a part may be meant to be frozen
+            module.training = mode

@@ -15,6 +15,7 @@ from strobe.commands.resumed import RESUME_IN_A_FILE
 from strobe.commands.traces import make_directory, require_writable
 from strobe.config.overrides import idle_additions
 from strobe.config.rules import RULES
+from strobe.config.tasks import idle_overrides, undirected
 from strobe.config.values import problems
 from strobe.config.written import learn_secrets, without_secrets
 from strobe.errors import ConfigError, require
@@ -47,7 +48,7 @@ class CheckFirst(Callback):
             return  # the config of that run has been looked at before Hydra was asked
         with _refusals_end():
             require(problems(cfg))
-            require(idle_additions(config.hydra))
+            require([*idle_additions(config.hydra), *idle_overrides(cfg, typed), *undirected(cfg, typed)])
             require([RESUME_IN_A_FILE] if cfg.resume is not None else [])
             new = config.hydra.output_subdir is not None
             require([already_holds_a_run(directory)] if new and _holds_a_run(directory) else [])

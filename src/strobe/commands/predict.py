@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from strobe.run.saved import saved_net
 
         net = saved_net(options.run, options.checkpoint, options.trust)
+        net.require_pictures()
         files = pictures(options.pictures)
         predictions = predict(net, files, invert=options.invert)
     except (Exception, KeyboardInterrupt) as error:

@@ -1,8 +1,10 @@
-"""Parameters, operations and shapes of models: `python -m src.summary [model=<name>] [data=<name>] [overrides]`."""
+"""Parameters, operations and shapes: `python -m src.summary [model=<name>] [data=<name>] [--config-dir <dir>]`."""
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from strobe.commands.arguments import flag_values, parts_of
 from strobe.commands.surroundings import settle
 from strobe.config.compose import CONF, composed
 from strobe.machine.secrets import learn_typed
@@ -20,9 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from strobe.run.summary import details, overview  # torch: not for --help
 
-        if any(override.startswith("model=") for override in overrides):
-            return answer(details(composed(overrides)))
-        names = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-        return answer(overview({name: composed([f"model={name}", *overrides]) for name in names}))
+        own = next(iter(flag_values(overrides, "--config-dir")), None)
+        _, of_hydra, others = parts_of(overrides)
+        overrides = of_hydra + others if own is not None else overrides
+        if any(override.startswith(("model=", "experiment=")) for override in overrides):
+            return answer(details(composed(overrides, own)))
+        places = [CONF] if own is None else [CONF, Path(own)]
+        names = sorted({path.stem for place in places for path in (place / "model").glob("*.yaml")})
+        return answer(overview({name: composed([f"model={name}", *overrides], own) for name in names}))
     except (Exception, KeyboardInterrupt) as error:
         return exit_code(error)

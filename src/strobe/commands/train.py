@@ -80,6 +80,9 @@ def _trained() -> int:
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         if str(error).startswith("Only one of --run, --multirun"):  # Hydra's own, raised as a ValueError
             return exit_code(ConfigError(str(error)))
+        if str(error).startswith("Config group override must be"):  # likewise, of a group that has no option `none`
+            null = next((argument for argument in sys.argv[1:] if argument.endswith("=null")), "null")
+            return exit_code(ConfigError(f"{null}: is no option of this group; leave it out, or choose one"))
         return exit_code(error)
     return 0
 
@@ -146,4 +149,5 @@ def _of_a_search(cfg: DictConfig) -> list[partial[Any]]:
         return []
     from strobe.callbacks.pruning import Pruning  # optuna: only in a search
 
-    return [partial(Pruning, Path(study), int(trial), objective(cfg)[0])]
+    metric = objective(cfg)[0]
+    return [] if metric is None else [partial(Pruning, Path(study), int(trial), metric)]

@@ -1,12 +1,12 @@
 """A config -> what it asks for that this machine, this Lightning or the dataset can't do."""
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch.accelerators import AcceleratorRegistry
-from lightning.pytorch.strategies import StrategyRegistry
+from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, StrategyRegistry
 from omegaconf import DictConfig
 
 from strobe.config.overrides import nearest
@@ -18,9 +18,9 @@ def machine_problems(cfg: DictConfig) -> Iterator[str]:
     """What this machine or this Lightning can't do."""
     trainer = cfg.trainer
     gpus = torch.cuda.device_count()
-    accelerator, devices, strategy = trainer.accelerator, trainer.devices, str(trainer.strategy)
+    accelerator, devices, strategy = trainer.accelerator, trainer.devices, strategy_name(trainer.strategy)
     accelerators = ["auto", "gpu", *AcceleratorRegistry.available_accelerators()]
-    if accelerator not in accelerators:
+    if not isinstance(accelerator, DictConfig) and accelerator not in accelerators:
         yield _unknown("trainer.accelerator", accelerator, accelerators)
         return
     strategies = ["auto", *StrategyRegistry.available_strategies()]
@@ -48,7 +48,7 @@ def machine_problems(cfg: DictConfig) -> Iterator[str]:
                 f"trainer.strategy={strategy}: its checkpoints are directories, which can't be tested or resumed here; "
                 "choose trainer.strategy=fsdp, or do without: trainer.enable_checkpointing=false"
             )
-    if strategy.startswith(("fsdp", "deepspeed")) and str(cfg.optimizer["_target_"]).endswith(".MuonAdamW"):
+    if strategy.startswith(("fsdp", "deepspeed")) and str((cfg.optimizer or {}).get("_target_")).endswith(".MuonAdamW"):
         yield (
             f"optimizer=muon: it takes whole matrices, and trainer.strategy={strategy} shares them out among the "
             "GPUs; choose optimizer=adamw or trainer=ddp"
@@ -58,11 +58,25 @@ def machine_problems(cfg: DictConfig) -> Iterator[str]:
     processes = devices if type(devices) is int else 1
     if trainer.sync_batchnorm and not on_gpu and processes * trainer.num_nodes > 1:
         yield "trainer.sync_batchnorm=true: torch can synchronize it on GPUs alone; choose model.norm=layer"
-    if cfg.data.num_workers > 8 * available_cpus():
+    if (cfg.data.get("num_workers") or 0) > 8 * available_cpus():
         yield (
             f"data.num_workers={cfg.data.num_workers}: this machine has {available_cpus()} cores; "
             f"choose at most {8 * available_cpus()}"
         )
+
+
+def strategy_name(strategy: Any) -> str:
+    """How a strategy is called, by which it is known how many processes it takes; that of a node is its kind's."""
+    if not isinstance(strategy, Mapping | DictConfig):
+        return str(strategy)
+    try:
+        named = resolve(str(strategy["_target_"]))
+    except Exception:  # said by what checks targets
+        return "auto"
+    for name, kind in (("ddp", DDPStrategy), ("fsdp", FSDPStrategy), ("deepspeed", DeepSpeedStrategy)):
+        if isinstance(named, type) and issubclass(named, kind):
+            return name
+    return "auto"
 
 
 def _device_problems(devices: Any, available: int | None) -> Iterator[str]:
@@ -82,6 +96,8 @@ def _device_problems(devices: Any, available: int | None) -> Iterator[str]:
 
 def data_problems(cfg: DictConfig) -> Iterator[str]:
     """What the dataset's size does not allow."""
+    if "dataset" not in cfg.data:
+        return
     dataset = resolve(str(cfg.data.dataset["_target_"]))
     sizes = getattr(dataset, "sizes", None)
     if sizes and cfg.data.val_size >= sizes["train"]:

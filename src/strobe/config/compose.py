@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from strobe.config.overrides import explain
+from strobe.config.tasks import for_task
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
 
@@ -21,27 +22,36 @@ CONF = next(place for place in (_PACKAGE / "conf", _PACKAGE.parent.parent / "con
 """The shipped configs: within the installed package, or in a checkout beside `src`."""
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
+def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
     """The resolved config of ``python -m src.train <overrides>``, for commands that are not Hydra's.
+
+    Args:
+        overrides: As they are typed.
+        config_dir: The user's own config directory, as ``--config-dir`` names it.
 
     Raises:
         ConfigError: If an override is wrong.
     """
     try:
         GlobalHydra.instance().clear()
+        if config_dir is not None and not Path(config_dir).is_dir():
+            raise ConfigError(f"--config-dir {config_dir}: there is no such directory")
+        place = None if config_dir is None else str(Path(config_dir).resolve()).replace("'", r"\'")
+        searched = [] if place is None else [f"hydra.searchpath=['file://{place}']"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", overrides=list(overrides))
+            cfg = compose("train", overrides=[*searched, *overrides])
         require(problems(cfg))
         return resolved(cfg)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError("\n".join(explain(overrides, error, CONF))) from error
+        flags = [] if config_dir is None else ["--config-dir", config_dir]
+        raise ConfigError("\n".join(explain([*flags, *overrides], error, CONF))) from error
 
 
 def resolved(cfg: DictConfig) -> DictConfig:
-    """The config with values in the place of interpolations."""
+    """The config with values in the place of interpolations, and null for what its task doesn't take."""
     values = OmegaConf.create(plain(cfg))
     assert isinstance(values, DictConfig)
-    return values
+    return for_task(values)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

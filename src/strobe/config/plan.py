@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 
 from strobe.config.checks import all_problems
-from strobe.config.compose import plain
+from strobe.config.compose import plain, resolved
 from strobe.config.targets import resolve
-from strobe.data.dataset import ImageDataset
+from strobe.config.tasks import for_task
+from strobe.config.trial import problems_when_built
 from strobe.errors import require
 from strobe.machine.table import aligned
+
+_BUILT = ("task", "model", "optimizer", "scheduler", "loss", "metrics", "callbacks", "logger", "trainer")
+_ARCHITECTURE = ("task", "model")  # what a net is made of, beside the data
 
 
 def plan(cfgs: Sequence[DictConfig]) -> str:
@@ -20,8 +24,14 @@ def plan(cfgs: Sequence[DictConfig]) -> str:
     Raises:
         ConfigError: If anything is wrong with any of them; lists all of it.
     """
+    cfgs = [for_task(cfg) for cfg in cfgs]
     require(dict.fromkeys(problem for cfg in cfgs for problem in all_problems(cfg)))
-    nets = {json.dumps([plain(cfg)["model"], str(cfg.data.dataset._target_)], sort_keys=True) for cfg in cfgs}
+    cfgs = [resolved(cfg) for cfg in cfgs]
+    different = {json.dumps([plain(cfg)[group] for group in _BUILT] + [_dataset(cfg)]): cfg for cfg in cfgs}
+    require(dict.fromkeys(problem for cfg in different.values() for problem in problems_when_built(cfg)))
+    nets = {
+        json.dumps([plain(cfg)[group] for group in _ARCHITECTURE] + [_dataset(cfg)], sort_keys=True) for cfg in cfgs
+    }
     steps = [estimated_steps(cfg) for cfg in cfgs]
     known = [count for count in steps if count is not None]
     rows = [
@@ -37,11 +47,10 @@ def estimated_steps(cfg: DictConfig) -> int | None:
     trainer, data = cfg.trainer, cfg.data
     if trainer.fast_dev_run:
         return 1 if trainer.fast_dev_run is True else int(trainer.fast_dev_run)
-    dataset = resolve(str(data.dataset["_target_"]))
-    assert isinstance(dataset, type) and issubclass(dataset, ImageDataset), "all_problems has seen to that"
-    if dataset.sizes is None:
+    sizes = getattr(resolve(_dataset(cfg)), "sizes", None)
+    if not sizes:
         return None
-    batches: int = math.ceil((dataset.sizes["train"] - data.val_size) / data.batch_size)
+    batches: int = math.ceil((sizes["train"] - data.val_size) / data.batch_size)
     limit = trainer.overfit_batches or trainer.limit_train_batches
     if limit is not None:
         batches = min(batches, int(limit)) if isinstance(limit, int) else int(batches * limit)
@@ -50,3 +59,8 @@ def estimated_steps(cfg: DictConfig) -> int | None:
         return max_steps if max_steps != -1 else None
     steps = math.ceil(batches / int(trainer.accumulate_grad_batches)) * int(max_epochs)
     return steps if max_steps == -1 else min(steps, max_steps)
+
+
+def _dataset(cfg: DictConfig) -> str:
+    """The class that knows the data: the dataset's, or that of a datamodule without one."""
+    return str(cfg.data.get("dataset", cfg.data)["_target_"])

@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from strobe.machine.text import printable
-from strobe.record.layout import METRICS
-
-MONITORED = [name for name in METRICS if not name.startswith("test/")]
-"""What `monitor` can name."""
-
 
 TOP_LEVEL = (
-    *("seed", "name", "tags", "note", "monitor", "checkpoint", "objective", "test", "validate", "compile"),
-    *("matmul_precision", "scale_lr", "decay_norm_and_bias", "resume", "identity", "sweep", "data", "model"),
-    *("optimizer", "scheduler", "loss", "trainer", "callbacks", "logger", "hydra"),
+    *("seed", "name", "tags", "note", "monitor", "checkpoint", "objective", "objective_mode", "test", "validate"),
+    *("compile", "matmul_precision", "scale_lr", "decay_norm_and_bias", "resume", "init_from", "init_strict"),
+    *("identity", "sweep", "task", "data", "model", "optimizer", "scheduler", "loss", "metrics"),
+    *("trainer", "callbacks", "logger", "hydra"),
 )
 """Every key that a config has at its top."""
 
@@ -160,12 +156,17 @@ RULES: dict[str, Rule] = {
     "identity.ignore": _NAMES,
     "identity.also_ignore": _NAMES,
     "sweep.repetitions": _NAMES,
-    "monitor.metric": choice("val/acc", *(name for name in MONITORED if name != "val/acc")),
+    "monitor.metric": text(or_=[None]),
     "monitor.mode": choice("max", "min"),
     "checkpoint.keep": whole(min=1, or_=[-1], example=3),
     "checkpoint.every_n_steps": whole(min=1, or_=[None], example=500),
     "checkpoint.every_minutes": number(above=0, or_=[None], example=30),
-    "objective": choice(None, *METRICS),
+    "objective": text(or_=[None]),
+    "objective_mode": choice(None, "min", "max"),
+    "init_from": text(or_=[None]),
+    "init_strict": Rule(
+        lambda value: isinstance(value, bool) or _NAMES.holds(value), "true, false, or a list of patterns", "false"
+    ),
     "test": choice(True, False),
     "validate": choice(None, "only"),
     "compile": choice(False, True),

@@ -21,7 +21,8 @@ from strobe.record.settings import leaves
 from strobe.record.signature import NoKeyError, user_key
 
 _OF_HYDRA = ("hydra", "defaults")
-_PARTS = ("data", "model", "optimizer", "loss", "trainer", "monitor")  # which every run has
+_PARTS = ("data", "trainer", "monitor")  # which every run has
+_WITHOUT_TASK = ("model", "optimizer", "loss")  # and one that names no task: there was but one, which takes them
 
 
 def saved_config(
@@ -74,7 +75,8 @@ def loaded(text: ConfigText) -> DictConfig:
         raise ConfigError(f"{text.path} is damaged: {first_line(error)}") from None
     wrong = [f"{key}: is Hydra's, and no part of a run's config" for key in container if key in _OF_HYDRA]
     wrong += odd_entries(container)
-    wrong += [f"{key}: is missing" for key in _PARTS if not isinstance(container.get(key), dict)]
+    parts = _PARTS if isinstance(container.get("task"), dict) else (*_PARTS, *_WITHOUT_TASK)
+    wrong += [f"{key}: is missing" for key in parts if not isinstance(container.get(key), dict)]
     require(f"{text.path}: {line}" for line in wrong)
     return cfg
 

@@ -1,213 +1,245 @@
 """A config -> everything wrong with what it names. Nothing it names is called."""
 
-import importlib
-import inspect
-import typing
 from collections.abc import Iterator, Mapping
-from types import ModuleType
 from typing import Any
 
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import StochasticWeightAveraging
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins import CheckpointIO, LayerSync, Precision
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from strobe.config.annotations import accepts, describe
+from strobe.config.annotations import Made, accepts, describe
+from strobe.config.kinds import (
+    COLLECTIONS,
+    FACTS,
+    LISTS,
+    NODES,
+    Kind,
+    made_by,
+    may_be_within,
+    refusal,
+    why_not,
+)
 from strobe.config.overrides import nearest
-from strobe.data import augment
+from strobe.config.parameters import Parameters
+from strobe.config.resolving import found, resolve
 from strobe.data.datamodule import ImageDataModule
-from strobe.data.dataset import ImageDataset
+from strobe.record.settings import leaves
 
-# Given by `build`, never by a config.
-_BUILT = {
-    "model": {"in_shape", "num_classes"},
-    "optimizer": {"params"},
-    "scheduler": {"optimizer"},
-    "data": {"dataset", "augmentations"},
-}
+__all__ = ["known_facts", "problems_with_targets", "resolve"]
 
-# Left open (null) in a config, filled in by `build` or by the Classifier.
-_FILLED = {"logger": {"save_dir"}, "scheduler": {"T_max", "total_steps"}}
+_OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
+_NEEDED = ("model", "optimizer", "loss")  # what these groups make, a task that asks for it can't do without
 
 
 def problems_with_targets(cfg: DictConfig) -> list[str]:
     """Everything wrong with the targets of a config, or of a part of one, and with their arguments."""
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict), "a DictConfig becomes a dict"
-    wrong = list(_misplaced(config))
-    for path, node, kinds in _nodes(config):
-        wrong += _node_problems(path, node, kinds)
-    return wrong
+    groups = {str(key): value for key, value in config.items()}
+    check = _Check(groups)
+    wrong: list[str] = []
+    for key, value in groups.items():
+        wrong += check.place(key, value) if key in NODES or key in COLLECTIONS else _stray(key, value)
+    return list(dict.fromkeys(wrong))
 
 
-def resolve(target: str) -> object:
-    """The object that a dotted path names, found as Hydra finds it; nothing is called.
+def known_facts(data: Any) -> frozenset[str] | None:
+    """The facts that a config's data tells before it is built; None where nobody can know which it will tell."""
+    if data is None:
+        return frozenset()
+    try:
+        named = resolve(data["_target_"])
+    except Exception:  # said where the data itself is looked at
+        return None
+    if not isinstance(named, type):
+        return None
+    if issubclass(named, ImageDataModule):
+        own = getattr(named, "facts", None) is not getattr(ImageDataModule, "facts", None)
+        return None if own else FACTS
+    return None if hasattr(named, "facts") else frozenset()
 
-    Raises:
-        ImportError: If there is no such module or attribute, or its name is one that has a module run.
+
+class _Check:
+    """Looks at one config.
+
+    Args:
+        config: Plain containers.
     """
-    first, *parts = target.split(".")
-    if not all(part.isidentifier() for part in (first, *parts)):
-        raise ImportError("is not the name of a class, <module>.<Class>")
-    if odd := [part for part in (first, *parts) if part.startswith("__")]:
-        raise ImportError(f"is refused, because no class is named {odd[0]!r}, and a module of that name is a program")
-    name = first
-    try:
-        named: object = importlib.import_module(first)
-    except ModuleNotFoundError as error:
-        if error.name != first:
-            raise
-        raise ImportError(f"there is no module {first!r}") from None
-    for part in parts:
-        within, name = name, f"{name}.{part}"
-        if not hasattr(named, part) and isinstance(named, ModuleType):
-            try:
-                importlib.import_module(name)
-            except ModuleNotFoundError as error:
-                if error.name != name:
-                    raise
-        if not hasattr(named, part):
-            known = [key for key in vars(named) if not key.startswith("_")] if hasattr(named, "__dict__") else []
-            guess = nearest(part, known)
-            raise ImportError(f"{within} has no {part!r}{f'; did you mean {guess!r}?' if guess else ''}")
-        named = getattr(named, part)
-    return named
 
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+        self.facts = known_facts(config["data"]) if "data" in config else None
 
-_KINDS: dict[str, type] = {
-    "data": ImageDataModule,
-    "data.dataset": ImageDataset,
-    "model": nn.Module,
-    "optimizer": Optimizer,
-    "scheduler": LRScheduler,
-    "loss": nn.Module,
-    "trainer": Trainer,
-}
-_COLLECTIONS: dict[str, tuple[type, ...]] = {
-    "callbacks": (Callback,),
-    "logger": (Logger,),
-    "data.augmentations": (object,),
-    "trainer.plugins": (Precision, ClusterEnvironment, CheckpointIO, LayerSync),
-}
+    def place(self, path: str, value: Any) -> Iterator[str]:
+        """What is wrong with a place that takes nodes of one kind."""
+        if value is None:
+            return
+        if path in NODES:
+            kind = NODES[path]
+            if isinstance(value, dict):
+                yield from self.node(path, value, kind)
+            elif not kind.text:
+                yield f"{path}={value}: must be a node with a _target_, or null"
+        elif isinstance(value, dict):
+            for name, node in value.items():
+                yield from self._member(f"{path}.{name!s}", node, COLLECTIONS[path])
+        elif isinstance(value, list) and path in LISTS:
+            for index, node in enumerate(value):
+                yield from self._member(f"{path}[{index}]", node, COLLECTIONS[path])
+        else:
+            yield f"{path}={value}: must be a mapping of names to nodes with a _target_"
 
+    def within(self, path: str, value: Any, hint: Any) -> Iterator[str]:
+        """What is wrong with the nodes within a value, however deep in lists and mappings.
 
-def _nodes(config: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Any], tuple[type, ...]]]:
-    """Every node that will be instantiated, with the classes of which its target has to be a subclass."""
-    for path, node in _mappings(config):
-        if path in _KINDS:
-            yield path, node, (_KINDS[path],)
-        elif (parent := path.rpartition(".")[0]) in _COLLECTIONS:
-            yield path, node, _COLLECTIONS[parent]
-        elif "_target_" in node and "[" not in path:
-            # A target within another node would be built with it: allow modules (a net made of nets), nothing else.
-            yield path, node, (nn.Module,)
+        Args:
+            path: Of the value.
+            value: What an argument of a node is.
+            hint: The annotation of the parameter it is for.
+        """
+        if isinstance(value, dict) and "_target_" in value:
+            yield from self.node(path, value, None, hint)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                yield from self.within(f"{path}.{key!s}", item, hint)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                yield from self.within(f"{path}[{index}]", item, hint)
 
+    def node(self, path: str, node: Mapping[str, Any], kind: Kind | None, hint: Any = None) -> Iterator[str]:
+        """What is wrong with a node.
 
-def _mappings(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """All mappings of nested settings, with their paths: ``a.b[0].c``."""
-    if isinstance(node, dict):
-        if path:
-            yield path, node
-        for key, value in node.items():
-            yield from _mappings(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _mappings(value, f"{path}[{index}]")
+        Args:
+            path: Where it is.
+            node: The node.
+            kind: What its place takes; None within another node.
+            hint: The annotation of the parameter that a node within another is for.
+        """
+        if "_target_" not in node:
+            yield f"{path}: names no class; add {path}._target_=<module>.<Class>"
+            return
+        target = node["_target_"]
+        named, wrong = found(target)
+        if not wrong:
+            top = path.partition(".")[0].partition("[")[0]
+            fits = may_be_within(named, top, hint) if kind is None else kind.holds(named)
+            wrong = refusal(named) if fits else why_not(named, kind)
+        if wrong:
+            yield f"{path}._target_={target!r}: {wrong}"
+            return
+        if kind is not None and kind.factory and node.get("_partial_") is not True:
+            later = ", ".join(kind.given)
+            yield f"{path}._partial_: must be true, because {later} comes later; add {path}._partial_=true"
+        yield from self._arguments(path, node, named, kind or Kind((), ""))
 
+    def _member(self, path: str, node: Any, kind: Kind) -> Iterator[str]:
+        if isinstance(node, dict):
+            yield from self.node(path, node, kind)
+        elif node is not None:
+            yield f"{path}={node}: must be a node with a _target_, or null"
 
-def _misplaced(config: Mapping[Any, Any]) -> Iterator[str]:
-    """Things where no object belongs: targets within lists, and collections that are no collections of nodes."""
-    for path, node in _mappings(config):
-        if "_target_" in node and "[" in path:
-            yield f"{path}._target_: refused, because objects aren't allowed in lists"
-    for path in _COLLECTIONS:
-        collection: Any = config
-        for key in path.split("."):
-            collection = collection.get(key) if isinstance(collection, dict) else None
-        if collection is None:
-            continue
-        if not isinstance(collection, dict):
-            yield f"{path}={collection}: must be a mapping of names to nodes with a _target_"
-            continue
-        for name, node in collection.items():
-            if node is not None and not isinstance(node, dict):
-                yield f"{path}.{name!s}={node}: must be a node with a _target_, or null"
-
-
-def _node_problems(path: str, node: Mapping[str, Any], kinds: tuple[type, ...]) -> list[str]:
-    if "_target_" not in node:
-        return [f"{path}: names no class; add {path}._target_=<module>.<Class>"]
-    target = node["_target_"]
-    if not isinstance(target, str):
-        return [f"{path}._target_={target!r}: must be a text, <module>.<Class>"]
-    try:
-        cls = resolve(target)
-    except ImportError as error:
-        return [f"{path}._target_={target!r}: {error}"]
-    except (Exception, SystemExit) as error:  # a module of the user's own that fails as it is imported
-        return [f"{path}._target_={target!r}: importing it failed: {type(error).__name__}: {error}"]
-    if not isinstance(cls, type) or not issubclass(cls, kinds) or (object in kinds and not _is_augmentation(cls)):
-        return [f"{path}._target_={target!r}: refused, because it is not {_allowed(path, kinds[0])}"]
-    if issubclass(cls, StochasticWeightAveraging):
-        return [
-            f"{path}._target_={target!r}: refused, because its average is made after the last checkpoint, and would be "
-            "neither tested nor kept; choose lightning.pytorch.callbacks.EMAWeightAveraging"
-        ]
-    return _argument_problems(path, node, cls)
-
-
-def _allowed(path: str, kind: type) -> str:
-    if kind is object:
-        return "an augmentation (see strobe.data.augment)"
-    if path.startswith("trainer.plugins."):
-        return "a plugin of Lightning's, or a subclass of one"
-    return f"a subclass of {kind.__module__.removesuffix('._' + kind.__name__.lower())}.{kind.__name__}"
-
-
-def _is_augmentation(cls: type) -> bool:
-    own = cls.__module__ == augment.__name__
-    call = inspect.signature(cls.__call__).parameters if "__call__" in vars(cls) else {}
-    return own or list(call)[1:] == ["images", "targets", "generator"]
-
-
-def _argument_problems(path: str, node: Mapping[str, Any], cls: type[object]) -> list[str]:
-    signature = inspect.signature(cls)
-    try:
-        hints = typing.get_type_hints(cls.__init__)
-    except Exception:  # an annotation that only exists for type checkers
-        hints = {}
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
-    built = _BUILT.get(path, set())
-    known = [name for name in signature.parameters if name not in built]
-    wrong = []
-    for key in node:
-        name = str(key)
-        if name in ("_target_", "_partial_", "_convert_", "_recursive_") or (path == "data" and name in built):
-            continue
-        if f"{path}.{name}" in _COLLECTIONS:  # its nodes are looked at one by one
-            continue
-        if name not in signature.parameters or name in built:
-            if takes_any and name not in built:
+    def _arguments(self, path: str, node: Mapping[str, Any], named: object, kind: Kind) -> Iterator[str]:
+        takes = Parameters.of(named)
+        if takes is None:
+            for key in node.keys() - set(_OF_HYDRA):
+                yield from self.within(f"{path}.{key!s}", node[key], Any)
+            return
+        by_place, wrong = _by_place(path, node, takes, kind)
+        yield from wrong
+        for at, (key, value) in by_place.items():
+            yield from self._argument(at, value, key, node, takes, kind)
+        for key in (str(key) for key in node if key not in _OF_HYDRA):
+            at, value = f"{path}.{key}", node[key]
+            if key in kind.further:
+                yield from self.within(at, value, Any)
+            elif key in kind.given or not takes.take(key):
+                yield _unknown(path, key, takes, kind)
+            elif _is_place(at, value) and (path != "data" or _serves_images(named)):
+                yield from self.place(at, value)
+            else:
+                yield from self._argument(at, value, key, node, takes, kind)
+        by_build = kind.given_to(takes.by_name, self.facts)
+        unknown_yet = kind.classes == () and node.get("_partial_") is True  # whoever gets the factory gives the rest
+        for key in takes.required:
+            if key in node or key in {key for key, _ in by_place.values()} or unknown_yet or wrong:
                 continue
-            guess = nearest(name, known)
-            hint = f"did you mean {path}.{guess}? It" if guess else "it"
-            wrong.append(f"{path}.{name}: {cls.__name__} takes no such argument; {hint} takes {', '.join(known)}")
-            continue
-        plain = node[key]
-        if plain is None and name in _FILLED.get(path.partition(".")[0], ()):
-            continue
-        if name in hints and not (isinstance(plain, dict) and "_target_" in plain) and not accepts(hints[name], plain):
-            wrong.append(f"{path}.{name}={plain!r}: {cls.__name__} takes {describe(hints[name])}")
-    for name, parameter in signature.parameters.items():
-        required = parameter.default is parameter.empty and parameter.kind in (
-            parameter.POSITIONAL_OR_KEYWORD,
-            parameter.KEYWORD_ONLY,
-        )
-        if required and name not in built and name not in node:
-            wrong.append(f"{path}.{name}: {cls.__name__} needs it; add +{path}.{name}=<value>")
-    return wrong
+            if key in by_build:
+                yield from self._offer(path, key, takes)
+            else:
+                yield self._missing(path, key, takes, kind)
+
+    def _argument(
+        self, at: str, value: Any, key: str, node: Mapping[str, Any], takes: Parameters, kind: Kind
+    ) -> Iterator[str]:
+        hint = takes.hint(key)
+        wrong = list(self.within(at, value, hint))
+        yield from wrong
+        left_open = value is None and (key in kind.filled or takes.is_none_by_default(key))
+        # With _recursive_=false the class gets the nodes as they are, and makes the objects itself.
+        raw = node.get("_recursive_") is False and isinstance(value, dict | list)
+        if not (wrong or left_open or raw or accepts(hint, _with_made(value))):
+            yield f"{at}={value!r}: {takes.owner} takes {describe(hint)}"
+
+    def _offer(self, path: str, key: str, takes: Parameters) -> Iterator[str]:
+        """That a task asks for what no group makes."""
+        group = "model" if key == "net" else key
+        no_one_makes_it = path == "task" and group in _NEEDED and group in self.config and self.config[group] is None
+        if no_one_makes_it and not (key in takes.hints and accepts(takes.hints[key], None)):
+            yield f"task.{key}: {takes.owner} needs it, and {group}=null; choose {group}=<option>"
+
+    def _missing(self, path: str, key: str, takes: Parameters, kind: Kind) -> str:
+        reason = ""
+        if kind.facts and isinstance(self.config.get("data"), dict) and self.facts is not None and not self.facts:
+            data = self.config["data"]["_target_"].rpartition(".")[2]
+            reason = f", and {data} has no facts()"
+        return f"{path}.{key}: {takes.owner} needs it{reason}; add +{path}.{key}=<value>"
+
+
+def _stray(key: str, value: Any) -> Iterator[str]:
+    """Nodes below a key of the top that nothing is made of."""
+    for path, each in leaves(value, key, into_lists=True):
+        if "_target_" in path.split("."):
+            yield f"{path}={each!r}: refused, because no object belongs below {key}"
+
+
+def _is_place(path: str, value: Any) -> bool:
+    """Whether a value stands where nodes of one kind do; a text in the place of one is an argument as any other."""
+    return path in COLLECTIONS or (path in NODES and (isinstance(value, dict) or not NODES[path].text))
+
+
+def _serves_images(named: object) -> bool:
+    return isinstance(named, type) and issubclass(named, ImageDataModule)
+
+
+def _unknown(path: str, key: str, takes: Parameters, kind: Kind) -> str:
+    known = [name for name in takes.by_name if name not in kind.given]
+    guess = nearest(key, known)
+    hint = f"did you mean {path}.{guess}? It" if guess else "it"
+    return f"{path}.{key}: {takes.owner} takes no such argument; {hint} takes {', '.join(known) or 'none'}"
+
+
+def _by_place(
+    path: str, node: Mapping[str, Any], takes: Parameters, kind: Kind
+) -> tuple[dict[str, tuple[str, Any]], list[str]]:
+    """The arguments of ``_args_``, by their path: the parameter that each is for, its value; and what is wrong."""
+    values = node.get("_args_", [])
+    at = f"{path}._args_"
+    if not isinstance(values, list):
+        return {}, [f"{at}={values!r}: must be a list"]
+    if values and kind.given:
+        return {}, [f"{at}={values!r}: {takes.owner} gets its {', '.join(kind.given)} first; give arguments by name"]
+    names = takes.places(values)
+    if names is None:
+        return {}, [f"{at}={values!r}: {takes.owner} takes no {len(values)} arguments by their place; give them names"]
+    twice = [f"{path}.{name}: is given twice, in {at} too" for name in names if name in node]
+    return {f"{at}[{index}]": (name, values[index]) for index, name in enumerate(names)}, twice
+
+
+def _with_made(value: Any) -> Any:
+    """A value with `Made` in the place of its nodes."""
+    if isinstance(value, dict) and "_target_" in value:
+        named, _ = found(value["_target_"])
+        return Made(made_by(named), factory=value.get("_partial_") is True)
+    if isinstance(value, dict):
+        return {key: _with_made(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_made(item) for item in value]
+    return value

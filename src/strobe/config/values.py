@@ -9,10 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from strobe.config.rules import RULES
+from strobe.config.tasks import declared_mode, metric_problems
 from strobe.errors import first_line
 from strobe.machine.secrets import MASK
 from strobe.record.config_file import odd_entries
-from strobe.record.layout import METRICS, Mode
+from strobe.record.layout import Mode
 from strobe.record.settings import leaves
 
 _NOT_SET = re.compile("Environment variable '(.*)' not found")
@@ -29,7 +30,10 @@ def problems(cfg: DictConfig) -> list[str]:
     wrong += odd_entries(container)
     if wrong:
         return wrong
+    images = "dataset" in cfg.data  # in a datamodule of another kind, names mean what they mean there
     for key, rule in RULES.items():
+        if key.startswith("data.") and not images:
+            continue
         if _has(cfg, key) and not rule.holds(value := OmegaConf.select(cfg, key)):
             wrong.append(rule.refusal(key, value, _OWN_GROUPS.get(key)))
     reported = {line.partition("=")[0] for line in wrong}
@@ -37,17 +41,24 @@ def problems(cfg: DictConfig) -> list[str]:
     return wrong or list(_combinations(cfg))
 
 
-def monitored(cfg: DictConfig) -> tuple[str, Mode]:
-    """The metric that decides which epoch is best, and which way; ``train/acc`` for ``val/...`` without such a set."""
-    metric = str(cfg.monitor.metric)
-    if metric.startswith("val/") and cfg.data.val_size == 0:
-        return "train/acc", METRICS["train/acc"]
-    return metric, cast(Mode, str(cfg.monitor.mode))
+def monitored(cfg: DictConfig) -> tuple[str | None, Mode]:
+    """The metric that decides which epoch is best, and which way; None where the newest is the best.
+
+    Without a validation set, ``train/<name>`` for ``val/<name>``.
+    """
+    metric, mode = cfg.monitor.metric, cast(Mode, str(cfg.monitor.mode))
+    if metric is not None and str(metric).startswith("val/") and cfg.data.get("val_size") == 0:
+        metric = f"train/{str(metric).removeprefix('val/')}"
+    return None if metric is None else str(metric), mode
 
 
-def objective(cfg: DictConfig) -> tuple[str, Mode]:
-    """The metric that runs of this config are compared by, and which way."""
-    return monitored(cfg) if cfg.objective is None else (str(cfg.objective), METRICS[str(cfg.objective)])
+def objective(cfg: DictConfig) -> tuple[str | None, Mode]:
+    """The metric that runs of this config are compared by, and which way; None where there is none."""
+    metric = cfg.objective
+    if metric is None or metric == cfg.monitor.metric:
+        return monitored(cfg)
+    mode = cfg.get("objective_mode") or declared_mode(cfg, str(metric)) or cfg.monitor.mode
+    return str(metric), cast(Mode, mode)
 
 
 def unresolved(cfg: DictConfig) -> Iterator[str]:
@@ -99,22 +110,21 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
     counts_steps = any(key in scheduler and scheduler[key] is None for key in ("total_steps", "T_max"))
     if endless and counts_steps:
         yield f"scheduler {target}: needs to know the run's length; set trainer.max_epochs or trainer.max_steps"
-    if target.endswith("ReduceLROnPlateau") and cfg.data.val_size == 0:
+    plateau = target.endswith("ReduceLROnPlateau")
+    if plateau and monitor.metric is None:
+        yield "scheduler=plateau watches monitor.metric, which is null: choose one, for example monitor.metric=val/loss"
+    if plateau and cfg.data.get("val_size") == 0:
         yield "scheduler=plateau watches the validation set, and data.val_size=0 leaves none: choose data.val_size=5000"
     every = trainer.check_val_every_n_epoch
-    if target.endswith("ReduceLROnPlateau") and every not in (1, None) and str(monitor.metric).startswith("val/"):
+    if plateau and every not in (1, None) and str(monitor.metric).startswith("val/"):
         yield (
             f"trainer.check_val_every_n_epoch={every}: scheduler=plateau looks at {monitor.metric} after each epoch; "
             "choose trainer.check_val_every_n_epoch=1, or another schedule"
         )
-    expected = METRICS[monitor.metric]
-    if monitor.mode != expected:
-        yield (
-            f"monitor.mode={monitor.mode}: the best {monitor.metric} is its {expected}imum; add monitor.mode={expected}"
-        )
+    yield from metric_problems(cfg)
     if not cfg.test and str(cfg.objective or "").startswith("test/"):
         yield f"objective={cfg.objective}: there is no test with test=false; choose objective=val/acc"
-    if cfg.data.loader == "memory" and cfg.data.num_workers:
+    if cfg.data.get("loader") == "memory" and cfg.data.get("num_workers"):
         yield f"data.num_workers={cfg.data.num_workers}: the in-memory loader has no workers; add data.loader=torch"
 
 

@@ -1,11 +1,10 @@
-"""The one LightningDataModule: official splits, a validation set carved from train, either loader."""
+"""The LightningDataModule of images: official splits, a validation set carved from train, either loader."""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -16,21 +15,19 @@ from strobe.data.loaders import (
     Batch,
     Batches,
     MemoryLoader,
-    SequentialBatchOrder,
     TensorSplit,
     torch_loader,
 )
+from strobe.data.memory import MemoryDataModule
 from strobe.data.order import BatchOrder
+from strobe.data.resized import Resize
 from strobe.data.root import default_root, expanded
 from strobe.errors import ConfigError
-from strobe.record import lightning_state
-
-log = logging.getLogger(__name__)
 
 Loader = MemoryLoader | DataLoader[Batch]
 
 
-class ImageDataModule(LightningDataModule):
+class ImageDataModule(MemoryDataModule):
     """Serves a dataset's train, validation and test batches.
 
     Args:
@@ -49,6 +46,8 @@ class ImageDataModule(LightningDataModule):
         augmentations: By name, in order; None leaves one out.
     """
 
+    unit = "images"
+
     def __init__(
         self,
         dataset: ImageDataset,
@@ -66,30 +65,53 @@ class ImageDataModule(LightningDataModule):
         augment: bool = False,
         augmentations: Mapping[str, Augmentation | None] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size=batch_size, eval_batch_size=eval_batch_size, seed=seed, shuffle=shuffle)
         self.dataset = dataset
         self.root = default_root() if root is None else expanded(str(root), "data.root")
         self.download = download
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
         self.val_size = val_size
         self.split_seed = split_seed
-        self.seed = seed
-        self.shuffle = shuffle
         self.loader = loader
         self.num_workers = num_workers
         chosen = [augmentation for augmentation in (augmentations or {}).values() if augmentation is not None]
         self.augmentation = Compose(chosen) if augment and chosen else None
         self.splits: dict[str, TensorSplit] = {}
         self.trained_with: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and std, if not this set's
-        self.resumes_at_batch: int | None = None  # within an epoch; None where a run begins one
-        self._resume_at: dict[str, int] | None = None
-        self._train_order: BatchOrder | None = None
+        self._resize: Resize | None = None  # what the net wants its images like
+
+    def suit(self, *, mean: Sequence[float] | None, std: Sequence[float] | None, size: Sequence[int] | None) -> None:
+        """Give images as a net wants them; None leaves that as the dataset has it.
+
+        Args:
+            mean: Per channel, to be subtracted; of three channels, gray images are repeated.
+            std: Per channel, to be divided by.
+            size: Height and width in pixels.
+        """
+        repeats = mean is not None and len(mean) == 3 and self.dataset.shape[0] == 1
+        if size is not None or repeats:
+            self._resize = Resize(None if size is None else (size[0], size[1]), 3 if repeats else None)
+        if mean is not None and std is not None:
+            self.trained_with = tuple(mean), tuple(std)
+
+    def facts(self) -> dict[str, Any]:
+        """What there is to know of the images, for nets and tasks that name it among their arguments.
+
+        ``mean`` and ``std`` are missing as long as the dataset doesn't know them: a folder's, before it has been read.
+        """
+        known = {"title": self.dataset.title, "classes": list(self.dataset.classes)}
+        with suppress(KeyError):
+            known = self.as_given()
+        return {**known, "in_shape": self.in_shape, "num_classes": self.num_classes}
+
+    def as_given(self) -> dict[str, Any]:
+        """`ImageDataset.facts` of the images as this gives them: resized, and how they are normalized."""
+        mean, std = self.trained_with or (self.dataset.mean, self.dataset.std)
+        return {**self.dataset.facts(), "shape": list(self.in_shape), "mean": list(mean), "std": list(std)}
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
-        """``(channels, height, width)`` of an image."""
-        return self.dataset.shape
+        """``(channels, height, width)`` of an image as this gives it."""
+        return self.dataset.shape if self._resize is None else self._resize.shape(self.dataset.shape)
 
     @property
     def num_classes(self) -> int:
@@ -108,7 +130,7 @@ class ImageDataModule(LightningDataModule):
         """Read the splits that ``stage`` needs.
 
         Raises:
-            ConfigError: If ``val_size`` leaves nothing to train on, or the targets are no classes.
+            ConfigError: If ``val_size`` leaves nothing to train on, or a label names no class.
             DatasetError: If a file is not what its name says.
         """
         if stage in (None, "fit", "validate") and "train" not in self.splits:
@@ -125,94 +147,33 @@ class ImageDataModule(LightningDataModule):
         if stage in (None, "test") and "test" not in self.splits:
             self.splits["test"] = TensorSplit(*self._load("test"))
 
-    def train_dataloader(self) -> Loader:
-        """Shuffled, augmented; the last batch is short where the numbers don't divide."""
-        order = self._order("train", self.batch_size, shuffle=self.shuffle)
-        if self.trainer is not None:
-            # Lightning announces the epoch only after a worker may have begun to prefetch, and a schedule that asks for
-            # the number of steps has the loader built before a resumed run's progress is known to the trainer.
-            start = self._resume_at or {"epoch": lightning_state.epochs_done(self.trainer), "batch": 0}
-            order.set_epoch(start["epoch"])
-            order.skip(start["batch"])
-            self._resume_at = None
-        self._train_order = order
-        return self._loader("train", order, self.augmentation)
-
-    def val_dataloader(self) -> Loader:
-        """In file order."""
-        return self._loader("val", self._order("val", self.eval_batch_size))
-
-    def test_dataloader(self) -> Loader:
-        """The official test images, in file order."""
-        return self._loader("test", self._order("test", self.eval_batch_size))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the training data stands: the epoch, how many of its batches are done, and how large they are."""
-        assert self.trainer is not None, "checkpoints are taken by a trainer"
-        epoch, batch = lightning_state.position(self.trainer)
-        return {"epoch": epoch, "batch": batch, "global_batch_size": self.batch_size * self.trainer.world_size}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next training loader begin where the checkpoint was taken.
-
-        Where the global batches have another size now, at the last of their boundaries before that: no image is left
-        out of the epoch, and fewer than a global batch of them are seen twice.
-        """
-        assert self.trainer is not None, "checkpoints are loaded by a trainer"
-        size = self.batch_size * self.trainer.world_size
-        old = int(state_dict.get("global_batch_size", size))
-        batch = int(state_dict["batch"]) * old // size
-        self.resumes_at_batch = batch if state_dict["batch"] else None
-        if self._train_order is not None:  # FSDP loads a checkpoint after a schedule may have had the loader built
-            self._train_order.set_epoch(int(state_dict["epoch"]))
-            self._train_order.skip(batch)
-        else:
-            self._resume_at = {"epoch": int(state_dict["epoch"]), "batch": batch}
-        if old != size and self.trainer.is_global_zero:
-            log.info("Global batches have %d images from here on, instead of %d", size, old)
-
     def _load(self, split: SplitName) -> tuple[Tensor, Tensor]:
         images, targets = self.dataset.load(self.root, split)
-        classes = (
-            targets.dtype in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-            and targets.shape == (len(images),)
-            and not bool(((targets < 0) | (targets >= self.num_classes)).any())
-        )
-        if not classes:
+        if len(targets) != len(images):
+            title = self.dataset.title
+            raise ConfigError(f"data.dataset: {title} gives {len(targets)} targets for {len(images)} images")
+        labels = targets.ndim == 1 and not targets.is_floating_point()
+        if labels and bool(((targets < 0) | (targets >= self.num_classes)).any()):
             raise ConfigError(
-                f"data.dataset: the {split} targets of {self.dataset.title} are {targets.dtype} of shape "
-                f"{tuple(targets.shape)}; accuracy means something for classes alone: one whole number from 0 to "
-                f"{self.num_classes - 1} for each of {len(images)} images"
+                f"data.dataset: the {split} targets of {self.dataset.title} go from {int(targets.min())} to "
+                f"{int(targets.max())}; the label of a class is a whole number from 0 to {self.num_classes - 1}"
             )
         return images, targets
 
-    def _order(self, split: str, batch_size: int, *, shuffle: bool = False) -> BatchOrder:
-        rank, world_size, overfit = 0, 1, False
-        if self.trainer is not None:
-            rank, world_size = self.trainer.global_rank, self.trainer.world_size
-            overfit = self.trainer.overfit_batches > 0  # type: ignore[attr-defined]  # Lightning doesn't declare it
-        kind = SequentialBatchOrder if overfit else BatchOrder
-        return kind(
-            len(self.splits[split]),
-            batch_size,
-            seed=self.seed,
-            shuffle=shuffle and not overfit,
-            rank=rank,
-            world_size=world_size,
-        )
-
-    def _loader(self, split: str, order: BatchOrder, augmentation: Augmentation | None = None) -> Loader:
+    def _loader(self, split: str, order: BatchOrder) -> Loader:
+        overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]  # Lightning
+        augmentation = self.augmentation if split == "train" and not overfit else None
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         images = self.splits[split]
         mean, std = self.trained_with or (self.dataset.mean, self.dataset.std)
+        batches = Batches(images, mean, std, augmentation, resize=self._resize)
         if self.loader == "memory":
-            if device.type != "cuda":
-                return MemoryLoader(Batches(images, mean, std, augmentation), order)
-            if not _fits(images, device):
-                return MemoryLoader(Batches(images, mean, std, augmentation, device), order)
-            order.device = device
-            return MemoryLoader(Batches(images.to(device), mean, std, augmentation), order)
-        batches = Batches(images, mean, std, augmentation)
+            if device.type == "cuda":
+                if fits := _fits(images, device):
+                    order.device = device
+                images = images.to(device) if fits else images
+                batches = Batches(images, mean, std, augmentation, None if fits else device, resize=self._resize)
+            return MemoryLoader(batches, order)
         return torch_loader(batches, order, self.num_workers, pin_memory=device.type == "cuda")
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
 
 from strobe.data.order import BatchKey, BatchOrder
+from strobe.data.resized import Resize
 
 Batch = tuple[Tensor, Tensor]
 """Images ``(B, C, H, W)`` float32 and targets: ``(B,)`` int64, or ``(B, classes)`` float32 when they are mixed."""
@@ -64,6 +65,7 @@ class Batches(Dataset[Batch]):
         mean: Per channel, subtracted after scaling to [0, 1].
         std: Per channel, divided by.
         augment: Applied before the normalization, so that what it fills in is black; None leaves the images alone.
+        resize: What scales images before their normalization; None leaves their size.
         device: A GPU to do so on; its batches go there through pinned memory, as uint8. None stays where the split is.
     """
 
@@ -74,12 +76,14 @@ class Batches(Dataset[Batch]):
         std: tuple[float, ...],
         augment: Augmentation | None = None,
         device: torch.device | None = None,
+        resize: Resize | None = None,
     ) -> None:
         self.split = split
         self.mean = torch.tensor(mean).view(1, -1, 1, 1)
         self.std = torch.tensor(std).view(1, -1, 1, 1)
         self.augment = augment
         self.device = device
+        self.resize = resize
 
     def __getitem__(self, key: BatchKey) -> Batch:
         pixels, targets = self.split.select(key.indices)
@@ -92,6 +96,8 @@ class Batches(Dataset[Batch]):
         images = pixels.to(torch.float32).div_(255)
         if self.augment is not None:
             images, targets = self.augment(images, targets, torch.Generator(images.device).manual_seed(key.seed))
+        if self.resize is not None:
+            images = self.resize(images)
         return images.sub_(self.mean).div_(self.std), targets
 
 

@@ -80,7 +80,7 @@ class BatchOrder(Sampler[BatchKey]):
         """The order of the whole split in this epoch, shape ``(size,)`` int64, equal on every rank."""
         if not self.shuffle:
             return torch.arange(self.size)
-        return torch.randperm(self.size, generator=torch.Generator().manual_seed(_mix(self.seed, self.epoch)))
+        return torch.randperm(self.size, generator=torch.Generator().manual_seed(mix(self.seed, self.epoch)))
 
     def global_batch_size(self, step: int) -> int:
         """Number of images that all ranks together see in batch ``step``."""
@@ -91,10 +91,10 @@ class BatchOrder(Sampler[BatchKey]):
         return slice(self._starts[step], stop)
 
     def _batch_seed(self, step: int) -> int:
-        return _mix(self.seed, self.epoch, step, self.rank)
+        return mix(self.seed, self.epoch, step, self.rank)
 
 
-def _mix(*numbers: int) -> int:
+def mix(*numbers: int) -> int:
     """Hash integers to one 63-bit seed, so that neighboring runs, epochs and batches share no stream.
 
     Source: the finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).

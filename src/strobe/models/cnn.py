@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from strobe.models.convolutional import ConvolutionalNet
-from strobe.models.layers import ActivationName, InitName, NormName, activation_layer, norm_layer
+from strobe.models.layers import ActivationName, InitName, NormName, activation_layer, image_shape, norm_layer
 
 
 class CNN(ConvolutionalNet):
@@ -39,7 +39,7 @@ class CNN(ConvolutionalNet):
         init: InitName = "default",
     ) -> None:
         layers: list[nn.Module] = []
-        channels = in_shape[0]
+        channels, _, _ = image_shape(in_shape, "CNN")
         for stage, width in enumerate(widths):
             if stage > 1 or (stage == 1 and stem_stride == 1):
                 layers.append(nn.MaxPool2d(2))

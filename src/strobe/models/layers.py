@@ -100,6 +100,18 @@ def dropout_layers(probability: float) -> Sequence[nn.Module]:
     return [nn.Dropout(probability)] if probability > 0 else []
 
 
+def image_shape(in_shape: Sequence[int], net: str) -> tuple[int, int, int]:
+    """``(channels, height, width)``, of what is an image.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if len(in_shape) != 3:
+        raise ValueError(f"{net} takes images, the data has examples of shape {tuple(in_shape)}; choose model=mlp")
+    channels, height, width = in_shape
+    return channels, height, width
+
+
 def pooled_head(channels: int, num_classes: int, dropout: float) -> nn.Sequential:
     """From feature maps ``(B, channels, H, W)`` of any size to logits ``(B, num_classes)``: mean, dropout, linear."""
     return nn.Sequential(

@@ -1,4 +1,4 @@
-"""Losses for classification; torch's own but for what YAML can't say."""
+"""Losses; torch's own but for what YAML can't say."""
 
 from collections.abc import Sequence
 
@@ -48,3 +48,30 @@ class Brier(nn.Module):
         if targets.ndim == 1:
             targets = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
         return (logits.softmax(dim=1) - targets).square().sum(dim=1).mean()
+
+
+class BinaryCrossEntropy(nn.Module):
+    """Cross-entropy of each label by itself: for labels that don't exclude each other, and for yes or no.
+
+    Args:
+        positive_weights: One weight per label for the examples that have it, for labels that are rare.
+
+    Raises:
+        ValueError: If a weight is negative.
+    """
+
+    several_labels = True
+    positive_weights: Tensor | None
+
+    def __init__(self, *, positive_weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        if positive_weights is not None and not min(positive_weights, default=-1) >= 0:
+            raise ValueError(f"loss.positive_weights={list(positive_weights)!r}: must not be negative")
+        weights = None if positive_weights is None else torch.tensor(positive_weights, dtype=torch.float32)
+        self.register_buffer("positive_weights", weights, persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Logits ``(B, labels)`` and targets, ``(B, labels)`` of 0 and 1 or classes ``(B,)`` int64, to a mean."""
+        if targets.ndim == 1:
+            targets = F.one_hot(targets, logits.shape[1])
+        return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), pos_weight=self.positive_weights)

@@ -4,6 +4,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from strobe.models.layers import image_shape
+
 
 class LSTM(nn.Module):
     """The rows of an image as a sequence; the last state gives the class.
@@ -30,7 +32,7 @@ class LSTM(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        channels, _, width = in_shape
+        channels, _, width = image_shape(in_shape, "LSTM")
         kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
         self.recurrent = kind(
             channels * width,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from strobe.models.convolutional import ConvolutionalNet
-from strobe.models.layers import ActivationName, InitName, NormName, activation_layer, norm_layer
+from strobe.models.layers import ActivationName, InitName, NormName, activation_layer, image_shape, norm_layer
 
 
 class BasicBlock(nn.Module):
@@ -67,7 +67,7 @@ class ResNet(ConvolutionalNet):
     ) -> None:
         channels = widths[0]
         layers: list[nn.Module] = [
-            nn.Conv2d(in_shape[0], channels, 3, padding=1, bias=norm == "none"),
+            nn.Conv2d(image_shape(in_shape, "ResNet")[0], channels, 3, padding=1, bias=norm == "none"),
             norm_layer(norm, channels, dims=2),
             activation_layer(activation),
         ]

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from strobe.models.layers import image_shape
+
 
 class ViT(nn.Module):
     """Patches as tokens, a transformer encoder with normalization first, the mean over tokens gives the class.
@@ -37,7 +39,7 @@ class ViT(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        channels, height, width = in_shape
+        channels, height, width = image_shape(in_shape, "ViT")
         if height % patch or width % patch:
             sizes = [size for size in range(2, min(height, width) + 1) if height % size == 0 and width % size == 0]
             raise ValueError(f"model.patch={patch} does not divide {height}x{width} images: choose one of {sizes}")

@@ -4,7 +4,8 @@ import errno
 import logging
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -13,13 +14,17 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
-from strobe.errors import CheckpointError, first_line
+from strobe.errors import CheckpointError, ConfigError, first_line
 from strobe.record.archive import UnsafeArchiveError, opened_archive, refuse_odd_tensors
 from strobe.record.files import replacing
 from strobe.record.layout import LAST
 
 log = logging.getLogger(__name__)
 
+_PLAIN = (
+    *(bool, int, float, complex, str, bytes, type(None)),
+    *(torch.Size, torch.dtype, torch.device),
+)
 _MOST_INPUTS = 2**26  # numbers of an image; a net for more would fill the memory before its weights are compared
 
 
@@ -35,9 +40,15 @@ class SafeCheckpointIO(CheckpointIO):
 
         Raises:
             OSError: If the disk is full or not writable; the file that was there is unharmed.
+            ConfigError: If it holds what no checkpoint may.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if (odd := _odd_entry(checkpoint)) is not None:
+            raise ConfigError(
+                f"a checkpoint would hold {odd}, and could not be read back: keep tensors, numbers, text and plain "
+                "containers of them in on_save_checkpoint and state_dict"
+            )
         with _on_a_full_disk(path), replacing(path) as temporary:
             torch.save(checkpoint, temporary)
 
@@ -137,14 +148,31 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
 
 
 def load_state(module: torch.nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load a state that was read from ``path`` into a module.
+    """Load a state that was read from ``path`` into a module, whether either is compiled or not.
 
     Raises:
         CheckpointError: If its keys or shapes differ from the module's, or a weight is not finite.
     """
+    called = {plain_name(key): key for key in module.state_dict()}
+    state = {called.get(plain_name(key), key): value for key, value in state.items()}
     if problems := state_problems(module.state_dict(), state):
         raise CheckpointError(f"{path} does not fit the model: {'; '.join(problems)}")
     module.load_state_dict(state)
+
+
+def plain_name(key: str) -> str:
+    """The name of a weight without what ``torch.compile`` puts into it."""
+    return key.replace("_orig_mod.", "")
+
+
+def prefix_of(keys: Iterable[str], state: Iterable[str]) -> str | None:
+    """What stands before a net's keys in the state of the module that holds it; None if it is not whole in there."""
+    own, held = {plain_name(key) for key in keys}, {plain_name(key) for key in state}
+    if not own:
+        return ""
+    first = min(own)
+    prefixes = sorted({key.removesuffix(first) for key in held if key.endswith(first)}, key=lambda each: each != "net.")
+    return next((prefix for prefix in prefixes if all(prefix + key in held for key in own)), None)
 
 
 def state_problems(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
@@ -180,6 +208,19 @@ def restore_random_state(state: dict[str, Tensor]) -> None:
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
+
+
+def _odd_entry(node: Any, path: str = "") -> str | None:
+    """Where something is, and what, that `load_checkpoint` would refuse; None if there is nothing like that."""
+    if isinstance(node, Tensor) or type(node) in _PLAIN:
+        return None
+    if type(node) in (dict, OrderedDict, Counter):
+        parts: Any = ((f"{path}[{key!r}]", value) for key, value in node.items())
+    elif type(node) in (list, tuple, set):
+        parts = ((f"{path}[{index}]", value) for index, value in enumerate(node))
+    else:
+        return f"a {type(node).__module__}.{type(node).__name__} at {path}"
+    return next((odd for place, value in parts if (odd := _odd_entry(value, place)) is not None), None)
 
 
 @contextmanager

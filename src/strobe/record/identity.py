@@ -11,6 +11,7 @@ from typing import Any
 from strobe.record.settings import leaves, strict
 
 _TARGET = "_target_"
+_TASK_OF_OLD = ("task._target_", "strobe.tasks.classifier.Classifier")  # what runs did that name no task
 _FIRST_DEFAULTS = Path(__file__).with_name("first_defaults.json")
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 
@@ -38,6 +39,8 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     defaults = _defaults_of(kept)
     found = {}
     for path, value in leaves(kept):
+        if (path, value) == _TASK_OF_OLD:
+            continue
         if path.rpartition(".")[2] != _TARGET:
             default = defaults.get(path)
             if isinstance(default, str) and (reference := _INTERPOLATION.fullmatch(default)):

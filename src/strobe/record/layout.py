@@ -1,4 +1,4 @@
-"""The names in a run directory, how a run can end, and which way each metric is better; needs no torch."""
+"""The names in a run directory, and how a run can end; needs no torch."""
 
 from typing import Literal
 
@@ -22,16 +22,6 @@ FAILED: tuple[Status, ...] = ("failed", "diverged", "oom")
 STOPPED: tuple[Status, ...] = ("preempted", "interrupted")  # to be resumed
 
 Mode = Literal["min", "max"]
-
-METRICS: dict[str, Mode] = {
-    "train/loss": "min",
-    "train/acc": "max",
-    "val/loss": "min",
-    "val/acc": "max",
-    "test/loss": "min",
-    "test/acc": "max",
-}
-"""What a run logs, and whether less or more of it is better."""
 
 FormatName = Literal["onnx", "torch_export", "torchscript"]
 FORMATS: dict[FormatName, str] = {"onnx": ".onnx", "torch_export": ".pt2", "torchscript": ".ts"}

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 
 def epochs_done(trainer: Trainer) -> int:
@@ -75,6 +75,37 @@ def forget_fetched_batch(checkpoint: Mapping[str, Any]) -> None:
             batches["is_last_batch"] = False
 
 
+def keeps_state(trainer: Trainer) -> bool:
+    """Whether the training loader is one whose state Lightning saves and loads."""
+    loader = trainer.train_dataloader
+    return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+
+
+def is_between_steps(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether an optimizer step ends with this batch, and nothing else is due before the next one is fetched."""
+    validates = trainer.enable_validation and (batch_idx + 1) % (trainer.val_check_batch or 1) == 0
+    steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+    return steps and not validates and not trainer.is_last_batch
+
+
+def complete_batch(checkpoint: Mapping[str, Any]) -> None:
+    """Have a batch done whose end had come when a checkpoint was taken; Lightning says so only after all hooks."""
+    batches = _saved_batches(checkpoint)
+    for counts in (batches["current"], batches["total"]):
+        counts["completed"] = counts["processed"]
+
+
+def logged_by_step_alone(trainer: Trainer) -> set[str]:
+    """Names that the training has logged without ``on_epoch``: what there is of them is the last batch's value."""
+    return {result.meta.name for result in trainer.fit_loop._results.result_metrics if not result.meta.on_epoch}
+
+
+def metrics_reset_by_lightning(trainer: Trainer) -> set[int]:
+    """Ids of the torchmetrics that were logged as such, which Lightning resets with each epoch."""
+    loops = (trainer.fit_loop, trainer.fit_loop.epoch_loop.val_loop)
+    return {id(result.value) for loop in loops for result in loop._results.result_metrics if not result.is_tensor}
+
+
 def reopen_epoch(checkpoint: Mapping[str, Any]) -> None:
     """Have a run that is resumed from a checkpoint train the rest of the epoch that was cut short when it was taken."""
     for counts in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
@@ -122,6 +153,17 @@ def log_epoch(trainer: Trainer) -> None:
     stepped._batches_that_stepped -= 1  # as Lightning does: an epoch's metrics belong to its last step
     connector.update_train_epoch_metrics()
     stepped._batches_that_stepped += 1
+
+
+def leave_out_hyperparameters(checkpoint: dict[str, Any]) -> None:
+    """Take what ``save_hyperparameters`` noted out of a checkpoint, the module's and the datamodule's."""
+    for owner in (LightningModule, LightningDataModule):
+        for key in (
+            owner.CHECKPOINT_HYPER_PARAMS_KEY,
+            owner.CHECKPOINT_HYPER_PARAMS_NAME,
+            owner.CHECKPOINT_HYPER_PARAMS_TYPE,
+        ):
+            checkpoint.pop(key, None)
 
 
 def _epochs(trainer: Trainer) -> Any:

@@ -33,7 +33,7 @@ _SILENT_S = 4 * BEAT_S  # longer than that, and its machine is gone; clocks may 
 class Best(TypedDict):
     """The epoch whose weights are tested: `checkpoint` is relative to the run directory, None if none was saved."""
 
-    metric: str
+    metric: str | None
     mode: Mode
     value: float | None
     epoch: int

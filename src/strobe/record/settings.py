@@ -24,6 +24,15 @@ def leaves(node: Any, path: str = "", *, into_lists: bool = False) -> Iterator[t
         yield path, node
 
 
+def is_plain(value: Any) -> bool:
+    """Whether it is made of nothing but numbers, text, None, lists, tuples and mappings by text."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)
+
+
 def strict(value: Any) -> Any:
     """The value as strict JSON can hold it: NaN and infinities become None."""
     if isinstance(value, Mapping):

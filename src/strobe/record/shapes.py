@@ -49,7 +49,8 @@ def is_best(value: object) -> bool:
     """Whether it is an entry for one of the best checkpoints, which lies in the run directory."""
     return (
         isinstance(value, Mapping)
-        and isinstance(value.get("metric"), str)
+        and "metric" in value
+        and (value["metric"] is None or isinstance(value["metric"], str))  # None: the newest is the best
         and value.get("mode", "max") in ("min", "max")  # early reports lack it
         and (value.get("value") is None or _is_number(value.get("value")))
         and _is_count(value.get("epoch"))

@@ -21,6 +21,17 @@ def csv_cell(value: object) -> object:
     return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
+def number_text(value: float, like: float | None = None) -> str:
+    """A number to four decimals, or to four digits where those would hide it: an error may be of any size.
+
+    Args:
+        value: The number.
+        like: One whose size decides, as the mean does for its interval; None for the number itself.
+    """
+    size = abs(value if like is None else like)
+    return f"{value:.4f}" if size == 0 or 1e-2 <= size < 1e6 else f"{value:.4g}"
+
+
 def markdown(text: str) -> str:
     """Text within a line of Markdown: no tag, no link, no code, no end of a cell."""
     return _MARKS.sub(r"\\\g<0>", printable(text))

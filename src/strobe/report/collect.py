@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,17 @@ from typing import Any
 from strobe.errors import ConfigError
 from strobe.machine.text import printable
 from strobe.record.config_file import plain_values, read_config
-from strobe.record.layout import METRICS, REPORT, Mode, Status
+from strobe.record.layout import REPORT, Mode, Status
 from strobe.record.report import Report, read_report
 from strobe.record.settings import leaves
 
 log = logging.getLogger(__name__)
 
 _BOOKKEEPING = ("name", "tags", "note", "identity", "sweep", "data.root", "data.download")
+
+_FIRST_MODES: dict[str, Mode] = {"loss": "min", "acc": "max"}
+_FIRST_METRICS = {f"{split}/{name}": mode for split in ("train", "val", "test") for name, mode in _FIRST_MODES.items()}
+"""All that runs could log when their reports did not say yet which way is better."""
 
 
 @dataclass
@@ -49,15 +53,21 @@ class Run:
         return float(value) if value is not None and self.status == "completed" else None
 
     @property
-    def metric(self) -> str:
-        """The name of that number."""
+    def metric(self) -> str | None:
+        """The name of that number; None for a run that is compared by none."""
         best = self.report.get("best")
-        return self.report.get("objective_metric") or (best["metric"] if best else "objective")
+        name = self.report.get("objective_metric") or (best["metric"] if best else None)
+        return name or (None if self.report.get("objective") is None else "objective")
 
     @property
-    def mode(self) -> Mode:
-        """Whether more or less of it is better."""
-        return self.report.get("objective_mode") or METRICS.get(self.metric, "max")
+    def mode(self) -> Mode | None:
+        """Whether more or less of it is better, as far as that was recorded: a name does not tell."""
+        if mode := self.report.get("objective_mode"):
+            return mode
+        best = self.report.get("best")
+        if best and best["metric"] == self.metric and best.get("mode"):
+            return best["mode"]
+        return None if "objective_mode" in self.report else _FIRST_METRICS.get(self.metric or "")
 
     @property
     def setting(self) -> tuple[tuple[str, str], ...]:
@@ -106,12 +116,19 @@ def repetitions_in_words(runs: Sequence[Run]) -> str:
 
 def metrics_of(runs: Iterable[Run]) -> list[str]:
     """The metrics that runs are compared by, in the order they are met: runs with different ones are no rivals."""
-    return list(dict.fromkeys(run.metric for run in runs if run.objective is not None))
+    return list(dict.fromkeys(run.metric for run in runs if run.objective is not None and run.metric is not None))
 
 
-def mode_of(runs: Sequence[Run]) -> Mode:
-    """Whether more or less of the objective is better."""
-    return next((run.mode for run in runs if run.objective is not None), "max")
+def mode_of(runs: Iterable[Run]) -> Mode | None:
+    """The direction in which runs of one metric are ranked; None where they record none, or both."""
+    recorded = {run.mode for run in runs if run.objective is not None} - {None}
+    return recorded.pop() if len(recorded) == 1 else None
+
+
+def ranked_by(runs: Sequence[Run]) -> Callable[[Run], Mode | None]:
+    """Tells of each of the runs in which direction it is ranked among those of its metric; None where it is not."""
+    modes = {metric: mode_of(run for run in runs if run.metric == metric) for metric in metrics_of(runs)}
+    return lambda run: run.mode if run.objective is not None and run.mode == modes.get(run.metric or "") else None
 
 
 def flat_config(directory: Path) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from matplotlib.ticker import MaxNLocator
 
 from strobe.machine.text import printable
 from strobe.record.report import read_epochs
+from strobe.report.cells import number_text
 from strobe.report.collect import Run, metrics_of, mode_of
+from strobe.report.metrics import curve_metric
 from strobe.report.stats import Group
 
 _SIZE = (7.0, 4.2)  # inches
@@ -32,13 +34,15 @@ def pictures(runs: Sequence[Run], groups: Sequence[Group]) -> dict[str, bytes]:
         done = [run for run in runs if run.objective is not None and run.metric == metric]
         by = f" by {metric}" if len(metrics) > 1 else ""
         drawn |= _of_metric(done, [setting for setting in groups if setting.metric == metric], metric, by)
+    if others := [setting for setting in groups if setting.metric is None]:
+        by = " without an objective" if metrics else ""
+        figure = _curves(others, None)
+        drawn |= {} if figure is None else {f"{_curves_title(others)}{by}": _png(figure)}
     return drawn
 
 
 def _of_metric(done: Sequence[Run], groups: Sequence[Group], metric: str, by: str) -> dict[str, bytes]:
-    drawn: dict[str, Figure | None] = {
-        f"Learning curves of the best {min(_CURVES, len(groups))}{by}": _curves(groups, metric)
-    }
+    drawn: dict[str, Figure | None] = {f"{_curves_title(groups)}{by}": _curves(groups, metric)}
     keys = [
         key for key in done[0].settings if key not in done[0].repeats and len({run.settings[key] for run in done}) > 1
     ]
@@ -51,15 +55,22 @@ def _of_metric(done: Sequence[Run], groups: Sequence[Group], metric: str, by: st
     return {title: _png(figure) for title, figure in drawn.items() if figure is not None}
 
 
-def _curves(groups: Sequence[Group], metric: str) -> Figure | None:
-    """The monitored metric by epoch: the mean of the repetitions as a line, their range as a band."""
+def _curves_title(groups: Sequence[Group]) -> str:
+    drawn = groups[:_CURVES]
+    which = "the best " if all(group.mode is not None for group in drawn) else ""
+    return f"Learning curves of {which}{len(drawn)}{'' if which else ' settings' if len(drawn) > 1 else ' setting'}"
+
+
+def _curves(groups: Sequence[Group], metric: str | None) -> Figure | None:
+    """A metric by epoch: the mean of the repetitions as a line, their range as a band."""
     figure, axes = plt.subplots(figsize=_SIZE)
-    shown = metric if metric.startswith(("train/", "val/")) else "val/acc"
+    tables = {run.directory: read_epochs(run.directory) for group in groups[:_CURVES] for run in group.runs[:20]}
+    drawn = [run for group in groups for run in group.runs if run.directory in tables]
+    shown = curve_metric(drawn, list(tables.values()), metric) or ""
     lines = 0
     for group in groups[:_CURVES]:
         curves = [
-            _numbers([row[shown] for row in read_epochs(run.directory) if row.get(shown)]) or []
-            for run in group.runs[:20]
+            _numbers([row[shown] for row in tables[run.directory] if row.get(shown)]) or [] for run in group.runs[:20]
         ]
         curves = [curve for curve in curves if curve]  # of a damaged file, none
         length = min((len(curve) for curve in curves), default=0)
@@ -129,30 +140,30 @@ def _heat_map(groups: Sequence[Group], keys: Sequence[str], metric: str) -> Figu
         for (row, column), value in np.ndenumerate(values):
             if not np.isnan(value):
                 color = "black" if value > middle else "white"
-                axes.text(column, row, f"{value:.4f}", ha="center", va="center", fontsize=8, color=color)
+                axes.text(column, row, number_text(value), ha="center", va="center", fontsize=8, color=color)
     figure.colorbar(image, label=_short(metric))
     return figure
 
 
 def _parallel(runs: Sequence[Run], keys: Sequence[str], metric: str) -> Figure:
-    """One line per run across an axis per setting, the best lines last and brightest."""
+    """One line per run across an axis per setting, the best lines last and brightest where there are any."""
     figure, axes = plt.subplots(figsize=(max(_SIZE[0], 1.6 * (len(keys) + 1)), _SIZE[1]))
     columns = [_scaled([run.settings[key] for run in runs]) for key in keys]
     objectives = np.array([run.objective for run in runs], dtype=float)
     spread = np.ptp(objectives) or 1.0
     heights = (objectives - objectives.min()) / spread
-    goodness = heights if mode_of(runs) == "max" else 1 - heights
+    mode = mode_of(runs)
+    goodness = 1 - heights if mode == "min" else heights
     for index in np.argsort(goodness)[-_MANY:]:
         line = [column[0][index] for column in columns] + [heights[index]]
-        axes.plot(
-            range(len(line)), line, color=matplotlib.colormaps["viridis"](goodness[index]), alpha=0.7, linewidth=1
-        )
+        color = "C0" if mode is None else matplotlib.colormaps["viridis"](goodness[index])
+        axes.plot(range(len(line)), line, color=color, alpha=0.7, linewidth=1)
     for place, (_, ticks) in enumerate(columns):
         for height, label in ticks:
             axes.text(place, height, f" {_short(label, 12)}", fontsize=7, va="center")
         axes.axvline(place, color="0.8", linewidth=0.8, zorder=0)
     for height, value in ((0.0, objectives.min()), (1.0, objectives.max())):
-        axes.text(len(keys), height, f" {value:.4f}", fontsize=7, va="center")
+        axes.text(len(keys), height, f" {number_text(value)}", fontsize=7, va="center")
     axes.axvline(len(keys), color="0.8", linewidth=0.8, zorder=0)
     axes.set_xticks(range(len(keys) + 1), [*(_short(key, 18) for key in keys), _short(metric)], fontsize=8)
     axes.set_yticks([])

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from mpmath import betainc
 
-from strobe.report.collect import Run, metrics_of, repetitions_in_words
+from strobe.record.layout import Mode
+from strobe.report.cells import number_text
+from strobe.report.collect import Run, metrics_of, ranked_by, repetitions_in_words
 
 
 @dataclass(frozen=True)
@@ -17,9 +19,10 @@ class Group:
     Attributes:
         setting: What they share.
         runs: At least one.
-        mean: Of their objectives.
+        mean: Of their objectives; NaN where there is nothing that they are compared by.
         std: Sample standard deviation; None for a single run.
         interval: Half the width of the 95 % confidence interval of the mean (Student's t); None for a single run.
+        mode: Whether more or less is better; None where the setting is not ranked among the others of its metric.
     """
 
     setting: tuple[tuple[str, str], ...]
@@ -27,16 +30,19 @@ class Group:
     mean: float
     std: float | None
     interval: float | None
+    mode: Mode | None = None
 
     @property
-    def metric(self) -> str:
-        """What the runs are compared by."""
+    def metric(self) -> str | None:
+        """What the runs are compared by, if by anything."""
         return self.runs[0].metric
 
     @property
     def rank(self) -> float:
-        """Less is better, whichever way the metric is."""
-        return -self.mean if self.runs[0].mode == "max" else self.mean
+        """Less is better, whichever way the metric is; those that are not ranked come last, as they were found."""
+        if self.mode is None:
+            return math.inf
+        return -self.mean if self.mode == "max" else self.mean
 
     @property
     def label(self) -> str:
@@ -71,20 +77,44 @@ def rounded(text: str) -> str:
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
-    """The settings, best first, metric after metric; runs without an objective belong to none."""
-    members: dict[tuple[str, tuple[tuple[str, str], ...]], list[Run]] = {}
+    """The settings, best first, metric after metric, then those of completed runs that are compared by none.
+
+    A run whose objective is not known belongs to no setting.
+    """
+    members: dict[tuple[str | None, Mode | None, tuple[tuple[str, str], ...]], list[Run]] = {}
+    mode_of = ranked_by(runs)
     for run in runs:
-        if run.objective is not None:
-            members.setdefault((run.metric, run.setting), []).append(run)
+        if run.objective is not None or (run.metric is None and run.status == "completed"):
+            members.setdefault((run.metric, run.mode, run.setting), []).append(run)
     groups = []
-    for (_, setting), alike in members.items():
+    for (_, _, setting), alike in members.items():
         values = [run.objective for run in alike if run.objective is not None]
         many = len(values) > 1
         std = statistics.stdev(values) if many else None
         half = None if std is None else _t_quantile(len(values) - 1) * std / math.sqrt(len(values))
-        groups.append(Group(setting, alike, statistics.fmean(values), std, half))
-    order = metrics_of(runs)
+        mean = statistics.fmean(values) if values else math.nan
+        groups.append(Group(setting, alike, mean, std, half, mode_of(alike[0])))
+    order = [*metrics_of(runs), None]
     return sorted(groups, key=lambda group: (order.index(group.metric), group.rank))
+
+
+def verdict(rivals: Sequence[Group]) -> str:
+    """What can be said of the order of the settings of one metric, or of none; empty where there is nothing."""
+    ranked = [group for group in rivals if group.mode is not None]
+    others = len(rivals) - len(ranked)
+    metric = rivals[0].metric
+    if metric is None:
+        return f"{_counted(others)} not ranked: no objective was recorded."
+    said = [comparison(ranked[0], ranked[1])] if len(ranked) > 1 else []
+    if len({run.mode for group in rivals for run in group.runs} - {None}) > 1:
+        said.append(f"No setting is ranked: some runs record that more of {metric} is better, others that less is.")
+    elif others and len(rivals) > 1:
+        said.append(f"{_counted(others)} not ranked: whether more or less of {metric} is better was not recorded.")
+    return " ".join(said)
+
+
+def _counted(settings: int) -> str:
+    return "1 setting is" if settings == 1 else f"{settings} settings are"
 
 
 def comparison(first: Group, second: Group) -> str:
@@ -92,26 +122,27 @@ def comparison(first: Group, second: Group) -> str:
     if len(first.values) < 2 or len(second.values) < 2:
         return "The two best settings can't be compared: that takes at least two seeds each (seed=1,2,3)."
     words = repetitions_in_words([*first.runs, *second.runs])
+    scale = max(map(abs, [*first.values, *second.values]))
     paired = _paired(first, second)
     if paired is not None:
         differences = [a - b for a, b in paired]
-        if _alike(differences):
+        if _alike(differences, scale):
             return f"The two best settings differ by {abs(differences[0]):.4g} with every {words[:-1]}."
         p_value = paired_t_test(differences)
         test = f"paired t-test over {len(paired)} {words}"
     else:
-        if _alike(first.values) and _alike(second.values):
+        if _alike(first.values, scale) and _alike(second.values, scale):
             return f"The two best settings don't vary between {words}: no test applies."
         p_value = welch_t_test(first.values, second.values)
         test = f"Welch's t-test, n = {len(first.values)} and {len(second.values)}"
-    verdict = "can be told apart" if p_value < 0.05 else "can't be told apart"
-    difference = abs(first.mean - second.mean)
-    return f"The two best settings {verdict}: they differ by {difference:.4f} ({test}, p = {p_value:.2g})."
+    found = "can be told apart" if p_value < 0.05 else "can't be told apart"
+    difference = number_text(abs(first.mean - second.mean), first.mean)
+    return f"The two best settings {found}: they differ by {difference} ({test}, p = {p_value:.2g})."
 
 
-def _alike(values: Sequence[float]) -> bool:
-    """Whether numbers differ by no more than the rounding of floats."""
-    return max(values) - min(values) <= 1e-12
+def _alike(values: Sequence[float], scale: float) -> bool:
+    """Whether numbers differ by no more than the rounding of floats as large as ``scale``."""
+    return max(values) - min(values) <= 1e-12 * scale
 
 
 def _paired(first: Group, second: Group) -> list[tuple[float, float]] | None:

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,14 @@ from pathlib import Path
 from strobe.machine.table import aligned
 from strobe.machine.text import printable
 from strobe.record.files import write_atomically
-from strobe.record.layout import METRICS, SUCCEEDED
+from strobe.record.layout import SUCCEEDED
 from strobe.record.report import failure_line
-from strobe.report.cells import csv_cell, html_text, markdown, markdown_code
-from strobe.report.collect import Run, collect, metrics_of, repetitions_in_words
+from strobe.report.cells import csv_cell, html_text, markdown, markdown_code, number_text
+from strobe.report.collect import Run, collect, metrics_of, ranked_by, repetitions_in_words
 from strobe.report.importance import importance_pictures
+from strobe.report.metrics import columns_of_test, logged_by
 from strobe.report.plots import pictures
-from strobe.report.stats import Group, comparison, group, rounded
+from strobe.report.stats import Group, group, rounded, verdict
 
 _SHOWN = 20  # settings in the table on the terminal
 
@@ -30,7 +32,7 @@ th, td { border-bottom: 1px solid #8884; padding: .3rem .6rem; text-align: left;
 td.number, th.number { text-align: right; }
 img { background: white; border-radius: 4px; height: auto; max-width: 100%; }
 .pictures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
-figure { margin: 0; } figcaption { font-size: .9rem; }
+p, figcaption { overflow-wrap: anywhere; } figure { margin: 0; } figcaption { font-size: .9rem; }
 """
 
 
@@ -51,7 +53,7 @@ def write_report(directories: Sequence[Path], out: Path) -> str:
     groups = group(runs)
     out.mkdir(parents=True, exist_ok=True)
     ordered = _by_objective(runs)
-    write_atomically(out / "summary.csv", _csv(ordered))
+    write_atomically(out / "summary.csv", _csv(ordered, logged_by(runs)))
     write_atomically(out / "summary.md", _markdown(ordered, groups))
     drawn = pictures(runs, groups) | importance_pictures(directories)
     write_atomically(out / "report.html", _html(ordered, groups, drawn))
@@ -61,12 +63,14 @@ def write_report(directories: Sequence[Path], out: Path) -> str:
 def terminal_table(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     """The settings, best first, then what became of the runs that have no objective."""
     keys = groups[0].keys if groups else []
-    metrics = metrics_of(runs)
-    rows = [["", *keys, *(metrics or ["objective"]), "+-", "n", "test/acc", "time"]]
-    places: Counter[str] = Counter()
+    metrics, tests = _compared(runs, groups), columns_of_test(runs)
+    rows = [["", *keys, *metrics, *(["+-"] if metrics else []), "n", *tests, "time"]]
+    places: Counter[str | None] = Counter()
     for setting in groups[:_SHOWN]:
         places[setting.metric] += 1
-        rows.append([str(places[setting.metric]), *setting.shown, *_means(setting, metrics), *_numbers(setting)])
+        place = "" if setting.mode is None else str(places[setting.metric])
+        interval = [_interval(setting)] if metrics else []
+        rows.append([place, *setting.shown, *_means(setting, metrics), *interval, *_numbers(setting, tests)])
     lines = [aligned(rows)]
     if len(groups) > _SHOWN:
         lines.append(f"... and {len(groups) - _SHOWN} more, see summary.csv")
@@ -77,49 +81,65 @@ def terminal_table(runs: Sequence[Run], groups: Sequence[Group]) -> str:
 
 
 def _verdicts(groups: Sequence[Group]) -> list[str]:
-    """Of each metric, whether its two best settings can be told apart."""
-    rivals: dict[str, list[Group]] = {}
+    """Of each metric, whether its settings are ranked, and its two best can be told apart."""
+    rivals: dict[str | None, list[Group]] = {}
     for setting in groups:
         rivals.setdefault(setting.metric, []).append(setting)
-    said = {metric: comparison(best[0], best[1]) for metric, best in rivals.items() if len(best) > 1}
-    return [f"{metric}: {verdict}" if len(rivals) > 1 else verdict for metric, verdict in said.items()]
+    said = {metric: text for metric, settings in rivals.items() if (text := verdict(settings))}
+    return [f"{metric}: {text}" if metric is not None and len(rivals) > 1 else text for metric, text in said.items()]
+
+
+def _compared(runs: Sequence[Run], groups: Sequence[Group]) -> list[str]:
+    """The columns for what runs are compared by: none where they completed, and are compared by nothing."""
+    return metrics_of(runs) or ([] if groups else ["objective"])
 
 
 def _means(setting: Group, metrics: Sequence[str]) -> list[str]:
-    """A cell per metric; the setting was measured by one of them."""
-    return [f"{setting.mean:.4f}" if metric == setting.metric else "" for metric in metrics]
+    """A cell per metric; the setting was measured by one of them, if by any."""
+    return [number_text(setting.mean) if metric == setting.metric else "" for metric in metrics]
 
 
-def _numbers(setting: Group) -> list[str]:
-    """The other cells of a setting: interval, n, test accuracy, time."""
-    tests = [run.report["metrics"]["test/acc"] for run in setting.runs if "test/acc" in run.report.get("metrics", {})]
+def _interval(setting: Group) -> str:
+    return "" if setting.interval is None else number_text(setting.interval, setting.mean)
+
+
+def _numbers(setting: Group, tests: Sequence[str]) -> list[str]:
+    """The other cells of a setting: n, the means of test metrics, time."""
+    measured = [run.report.get("metrics") or {} for run in setting.runs]
+    cells = []
+    for name in tests:
+        values = [metrics[name] for metrics in measured if name in metrics]
+        cells.append(number_text(sum(values) / len(values)) if values else "")
     seconds = [float((run.report.get("timing") or {}).get("total_s") or 0.0) for run in setting.runs]
-    interval = "" if setting.interval is None else f"{setting.interval:.4f}"
-    test = f"{sum(tests) / len(tests):.4f}" if tests else ""
-    return [interval, str(len(setting.values)), test, f"{sum(seconds) / len(seconds):.1f} s"]
+    return [str(len(setting.runs)), *cells, f"{sum(seconds) / len(seconds):.1f} s"]
 
 
 def _by_objective(runs: Sequence[Run]) -> list[Run]:
-    order = metrics_of(runs)
+    """Best first, metric after metric; of each, those that are not ranked last, and after all those without one."""
+    order, mode_of = metrics_of(runs), ranked_by(runs)
 
     def rank(run: Run) -> tuple[int, float]:
-        if run.objective is None:
+        if run.objective is None or run.metric is None:
             return len(order), 0.0
-        return order.index(run.metric), -run.objective if run.mode == "max" else run.objective
+        mode = mode_of(run)
+        worth = math.inf if mode is None else -run.objective if mode == "max" else run.objective
+        return order.index(run.metric), worth
 
     return sorted(runs, key=rank)
 
 
-def _csv(runs: Sequence[Run]) -> str:
+def _csv(runs: Sequence[Run], names: Sequence[str]) -> str:
     keys = list(runs[0].settings)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    header = ["directory", "status", *keys, "objective", *METRICS, "total_s", "error"]
+    before, after = ["directory", "status", *keys, "objective"], ["total_s", "error"]
+    taken = {*before, *after}
+    header = [*before, *(f"metrics.{name}" if name in taken else name for name in names), *after]
     writer.writerow(map(csv_cell, header))
     for run in runs:
         metrics = run.report.get("metrics") or {}
         cells = [run.settings[key] for key in keys]
-        numbers = [run.objective, *(metrics.get(name) for name in METRICS)]
+        numbers = [run.objective, *(metrics.get(name) for name in names)]
         total = (run.report.get("timing") or {}).get("total_s")
         row = [str(run.directory), run.status, *cells, *numbers, total, failure_line(run.report)]
         writer.writerow(map(csv_cell, row))
@@ -128,19 +148,24 @@ def _csv(runs: Sequence[Run]) -> str:
 
 def _markdown(runs: Sequence[Run], groups: Sequence[Group]) -> str:
     keys = groups[0].keys if groups else []
-    metrics = metrics_of(runs)
+    metrics, tests = metrics_of(runs), columns_of_test(runs)
     lines = ["# Summary", "", _counts(runs), ""]
     if groups:
-        header = [*keys, *metrics, "95 % +-", "std", "n", "test/acc", "time"]
+        header = [*keys, *metrics, *(["95 % +-", "std"] if metrics else []), "n", *tests, "time"]
         lines += ["| " + " | ".join(map(markdown, header)) + " |", "|" + " --- |" * len(header)]
         for setting in groups:
-            interval, n, test, seconds = _numbers(setting)
-            std = "" if setting.std is None else f"{setting.std:.4f}"
-            cells = [*setting.shown, *_means(setting, metrics), interval, std, n, test, seconds]
+            std = "" if setting.std is None else number_text(setting.std, setting.mean)
+            spread = [_interval(setting), std] if metrics else []
+            cells = [*setting.shown, *_means(setting, metrics), *spread, *_numbers(setting, tests)]
             lines.append("| " + " | ".join(map(markdown, cells)) + " |")
-        lines += ["", f"Best run: {markdown_code(str(runs[0].directory))}"]
-    for verdict in _verdicts(groups):
-        lines += ["", markdown(verdict)]
+    mode_of = ranked_by(runs)
+    for metric in metrics:
+        ranked = (run for run in runs if run.metric == metric and mode_of(run) is not None)
+        by = f" by {markdown(metric)}" if len(metrics) > 1 else ""
+        if (best := next(ranked, None)) is not None:
+            lines += ["", f"Best run{by}: {markdown_code(str(best.directory))}"]
+    for text in _verdicts(groups):
+        lines += ["", markdown(text)]
     if bad := [run for run in runs if run.status not in SUCCEEDED]:
         lines += ["", "## Not completed", ""]
         lines += [f"- {run.status}: {markdown_code(str(run.directory))} {markdown(_error(run))}" for run in bad]
@@ -148,13 +173,15 @@ def _markdown(runs: Sequence[Run], groups: Sequence[Group]) -> str:
 
 
 def _html(runs: Sequence[Run], groups: Sequence[Group], drawn: dict[str, bytes]) -> str:
-    metrics = metrics_of(runs)
+    metrics, tests = _compared(runs, groups), columns_of_test(runs)
     keys = groups[0].keys if groups else []
     parts = [f"<p>{html_text(_counts(runs))}</p>"]
     for metric in metrics:
-        best = next(setting for setting in groups if setting.metric == metric)
-        parts.append(f"<p>Best: <b>{best.mean:.4f}</b> {html_text(metric)} with {html_text(best.label)}.</p>")
-    parts += [f"<p>{html_text(verdict)}</p>" for verdict in _verdicts(groups)]
+        best = next((setting for setting in groups if setting.metric == metric and setting.mode is not None), None)
+        if best is not None:
+            mean = number_text(best.mean)
+            parts.append(f"<p>Best: <b>{mean}</b> {html_text(metric)} with {html_text(best.label)}.</p>")
+    parts += [f"<p>{html_text(text)}</p>" for text in _verdicts(groups)]
     if drawn:
         images = [
             f'<figure><figcaption>{html_text(title)}</figcaption><img alt="{html_text(title)}" '
@@ -163,19 +190,29 @@ def _html(runs: Sequence[Run], groups: Sequence[Group], drawn: dict[str, bytes])
         ]
         parts.append(f'<div class="pictures">{"".join(images)}</div>')
     if groups:
-        header = [*keys, *metrics, "95 % ±", "n", "test/acc", "time"]
-        body = [[*setting.shown, *_means(setting, metrics), *_numbers(setting)] for setting in groups]
+        header = [*keys, *metrics, *(["95 % ±"] if metrics else []), "n", *tests, "time"]
+        body = [
+            [
+                *setting.shown,
+                *_means(setting, metrics),
+                *([_interval(setting)] if metrics else []),
+                *_numbers(setting, tests),
+            ]
+            for setting in groups
+        ]
         parts.append("<h2>Settings</h2>" + _html_table(header, body, text_columns=len(keys)))
     varying = list(runs[0].settings)
-    header = ["run", "status", *varying, *(metrics or ["objective"]), "test/acc", "error"]
+    header = ["run", "status", *varying, *metrics, *tests, "error"]
     body = [
         [
             run.directory.name,
             run.status,
             *(rounded(run.settings[key]) for key in varying),
-            *("" if run.objective is None or run.metric != metric else f"{run.objective:.4f}" for metric in metrics),
-            *([] if metrics else [""]),
-            f"{acc:.4f}" if isinstance(acc := (run.report.get("metrics") or {}).get("test/acc"), float) else "",
+            *("" if run.objective is None or run.metric != name else number_text(run.objective) for name in metrics),
+            *(
+                "" if (value := (run.report.get("metrics") or {}).get(name)) is None else number_text(value)
+                for name in tests
+            ),
             _error(run),
         ]
         for run in runs

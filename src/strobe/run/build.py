@@ -2,33 +2,44 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.precision import DoublePrecision
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from strobe.callbacks.optimization import Optimization, missing_step_counts
+from strobe.callbacks.position import Position
 from strobe.callbacks.recorder import EpochRecorder
 from strobe.callbacks.steps import StepLog
 from strobe.callbacks.stop import StopGracefully, StopRequest
 from strobe.callbacks.tensorboard import TensorBoardPages
+from strobe.config.compose import plain
 from strobe.config.values import monitored, objective
-from strobe.data.datamodule import ImageDataModule
+from strobe.data.foreign import adopt
+from strobe.data.memory import MemoryDataModule
 from strobe.distributed.launch import cluster_environments, strategy_for_trainer
+from strobe.errors import ConfigError
 from strobe.models.inspection import count_parameters
+from strobe.models.unread import without_pretrained_weights
 from strobe.record.checkpoints import SafeCheckpointIO
 from strobe.record.layout import Mode
 from strobe.record.run_record import RunRecord
 from strobe.run.effective import effective_settings
-from strobe.run.factories import refusals_named, scaled, try_out, with_fused_kernel
+from strobe.run.factories import (
+    Factory,
+    learning_rate_of,
+    refusals_named,
+)
 from strobe.run.loggers import keep_whole
-from strobe.tasks.classifier import Classifier
+from strobe.run.parts import about, begin_from, build_model, build_net, build_optimizer, facts_for_task, facts_of
 
 _REQUESTED = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
@@ -52,24 +63,25 @@ class Run:
         in_effect: What is in effect now; callbacks may change it while training runs.
     """
 
-    data: ImageDataModule
-    model: Classifier
+    data: LightningDataModule
+    model: LightningModule
     trainer: Trainer
     recorder: EpochRecorder
-    fresh_model: Callable[[], Classifier]
-    objective: tuple[str, Mode]
+    fresh_model: Callable[[], LightningModule]
+    objective: tuple[str | None, Mode]
     in_effect: Callable[[], dict[str, Any]]
 
 
 def build(
     cfg: DictConfig,
-    data: ImageDataModule,
-    net: nn.Module,
+    data: LightningDataModule,
+    net: nn.Module | None,
     record: RunRecord,
     stop: StopRequest,
     *,
     purge_step: int | None = None,
     further_callbacks: Sequence[Callback] = (),
+    begins: bool = True,
 ) -> Run:
     """Build a run that trains.
 
@@ -81,15 +93,23 @@ def build(
         stop: Tells the fit that someone wants it to end.
         purge_step: For a resumed run: the step from which on TensorBoard is to forget what it has.
         further_callbacks: Beside those that every run has and those of the config.
+        begins: Whether it begins its training; a run that is resumed gets its weights from its checkpoint.
     """
     metric, mode = monitored(cfg)
     plugins = _build_each("trainer.plugins", cfg.trainer.plugins)
+    position: Position = data if isinstance(data, MemoryDataModule) else adopt(data, int(cfg.seed))
     recorder = EpochRecorder(
-        record, monitor=metric, mode=mode, save=bool(cfg.trainer.enable_checkpointing), **(cfg.get("checkpoint") or {})
+        record,
+        position,
+        about=partial(about, data),
+        monitor=metric,
+        mode=mode,
+        save=bool(cfg.trainer.enable_checkpointing),
+        **(cfg.get("checkpoint") or {}),
     )
     callbacks = [
         StepLog(),
-        TensorBoardPages(data.in_shape),
+        TensorBoardPages(facts_of(data).get("in_shape")),
         *_callbacks(cfg),
         recorder,
         *further_callbacks,
@@ -97,74 +117,56 @@ def build(
     ]
     loggers = _build_loggers(cfg.logger, record.directory, purge_step)
     # Without a validation set: an empty list of loaders would draw a warning.
-    changes: dict[str, Any] = {"limit_val_batches": 0} if cfg.data.val_size == 0 else {}
+    changes: dict[str, Any] = {"limit_val_batches": 0} if cfg.data.get("val_size") == 0 else {}
     changes["enable_checkpointing"] = True  # the recorder is a Checkpoint to Lightning, also when it saves nothing
     trainer = build_trainer(cfg, record.directory, callbacks=callbacks, loggers=loggers, plugins=plugins, **changes)
+    optimizer, scheduler = build_optimizer(cfg, trainer)
+    model = build_model(cfg, facts_for_task(data), net, trainer)
+    if begins and cfg.get("init_from") is not None:
+        begin_from(Path(str(cfg.init_from)).expanduser(), model, strict=plain(cfg)["init_strict"])
+    rate = None
+    groups = plain(cfg)["optimizer"].get("groups") or () if cfg.get("optimizer") is not None else ()
+    if not is_overridden("configure_optimizers", model):
+        if optimizer is None:
+            raise ConfigError(f"optimizer=null: {type(model).__name__} has none of its own; choose optimizer=adam")
+        optimization = Optimization(
+            optimizer,
+            scheduler,
+            monitor=metric,
+            decay_norm_and_bias=cfg.decay_norm_and_bias,
+            groups=groups,
+            lr_scale=trainer.world_size if cfg.scale_lr else 1,
+        )
+        optimization.serve(model)
+        trainer.callbacks.insert(0, optimization)  # type: ignore[attr-defined]  # Lightning doesn't declare it
+        rate = learning_rate_of(optimizer)
+    elif groups:
+        raise ConfigError(f"optimizer.groups: {type(model).__name__} builds its optimizer itself; leave them out")
+    elif scheduler is not None and (open_ended := missing_step_counts(scheduler, lambda: 1)):
+        raise ConfigError(
+            f"scheduler.{next(iter(open_ended))}: {type(model).__name__} builds its schedule itself: give the number "
+            "of its steps"
+        )
     _skip_idle_hooks(trainer)
-
-    def model_of(net: nn.Module) -> Classifier:
-        return build_model(cfg, data, net, trainer)
-
-    model = model_of(net)
-
-    def in_effect() -> dict[str, Any]:
-        lr = cfg.optimizer.lr * (trainer.world_size if cfg.scale_lr else 1)
-        return effective_settings(trainer, batch_size=data.batch_size, lr=lr, compiled=bool(cfg.compile))
-
     requested = {key: record.config["trainer"][key] for key in _REQUESTED}
-    record.update(parameters=count_parameters(model.net), requested=requested, effective=in_effect())
-    return Run(data, model, trainer, recorder, lambda: model_of(build_net(cfg, data)), objective(cfg), in_effect)
-
-
-def build_data(cfg: DictConfig) -> ImageDataModule:
-    """The datamodule; no file is touched yet."""
-    augmentations = OmegaConf.to_container(cfg.data.augmentations, resolve=True) if cfg.data.augmentations else {}
-    assert isinstance(augmentations, dict)
-    dataset = _make("data.dataset", cfg.data.dataset)()
-    for node in augmentations.values():
-        if node is not None and str(node["_target_"]).endswith(".Mixup"):
-            node["num_classes"] = len(dataset.classes)
-    settings = OmegaConf.masked_copy(cfg.data, [key for key in cfg.data if key not in ("dataset", "augmentations")])
-    built = {
-        name: None if node is None else _make(f"data.augmentations.{name!s}", node)()
-        for name, node in augmentations.items()
-    }
-    data: ImageDataModule = _make("data", settings)(dataset=dataset, augmentations=built)
-    return data
-
-
-def build_net(cfg: DictConfig, data: ImageDataModule) -> nn.Module:
-    """The net alone, for the images of ``data``."""
-    return net_for(cfg, in_shape=data.in_shape, num_classes=data.num_classes)
-
-
-def net_for(cfg: DictConfig, *, in_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """The net alone, for images ``(channels, height, width)`` of so many classes."""
-    net: nn.Module = _make("model", cfg.model)(in_shape=in_shape, num_classes=num_classes)
-    return net
-
-
-def build_model(cfg: DictConfig, data: ImageDataModule, net: nn.Module, trainer: Trainer) -> Classifier:
-    """The LightningModule: net, optimizer, schedule and loss."""
-    factor = trainer.world_size if cfg.scale_lr else 1
-    optimizer = with_fused_kernel(scaled(instantiate(cfg.optimizer, _convert_="all"), "lr", factor), trainer)
-    scheduler = scaled(instantiate(cfg.scheduler, _convert_="all"), "max_lr", factor)
-    try_out(optimizer, scheduler)
-    if cfg.compile:
-        net.compile()  # in place: the parameters keep their names, so checkpoints are those of an eager run
-    model = Classifier(
-        net,
-        optimizer,
-        scheduler,
-        _make("loss", cfg.loss)(),
-        data.num_classes,
-        monitor=monitored(cfg)[0],
-        decay_norm_and_bias=cfg.decay_norm_and_bias,
+    in_effect = partial(effective_settings, trainer, position, lr=rate, compiled=bool(cfg.compile))
+    record.update(
+        parameters=count_parameters(model if net is None else net), requested=requested, effective=in_effect()
     )
-    if isinstance(trainer.precision_plugin, DoublePrecision):
-        # Lightning does so after it has loaded a checkpoint, whose weights would be rounded on their way.
-        model.double()
-    return model
+    return Run(
+        data,
+        model,
+        trainer,
+        recorder,
+        partial(_fresh_model, cfg, data, trainer),
+        objective(cfg),
+        in_effect,
+    )
+
+
+def _fresh_model(cfg: DictConfig, data: LightningDataModule, trainer: Trainer) -> LightningModule:
+    with without_pretrained_weights():
+        return build_model(cfg, facts_for_task(data), build_net(cfg, data), trainer)
 
 
 def build_trainer(
@@ -191,9 +193,13 @@ def build_trainer(
         plugins += cluster_environments()
     root = {"default_root_dir": str(directory)} if cfg.trainer.default_root_dir is None else {}
     given = {**root, "callbacks": list(callbacks), "logger": list(loggers), "plugins": plugins, **changes}
-    given["strategy"] = strategy_for_trainer(str(cfg.trainer.strategy))
+    own = OmegaConf.is_config(cfg.trainer.strategy)
+    given["strategy"] = (
+        Factory("trainer.strategy", cfg.trainer.strategy)() if own else strategy_for_trainer(str(cfg.trainer.strategy))
+    )
     settings = OmegaConf.masked_copy(cfg.trainer, [key for key in cfg.trainer if key not in ("plugins", "strategy")])
-    trainer: Trainer = _make("trainer", settings)(**given)
+    with refusals_named("trainer"):
+        trainer: Trainer = instantiate(settings, _convert_="all", **given)
     cluster = getattr(trainer.strategy, "cluster_environment", None)  # a strategy of one device has none
     if isinstance(cluster, ClusterEnvironment):
         with refusals_named("trainer"):  # Lightning looks at this when it launches
@@ -206,11 +212,10 @@ def _build_loggers(nodes: Mapping[str, Any] | None, directory: Path, purge_step:
     for name, node in (nodes or {}).items():
         if node is None:
             continue
-        make = _make(f"logger.{name}", node)
-        changes: dict[str, Any] = {"save_dir": str(directory)} if node.get("save_dir") is None else {}
-        if purge_step is not None and str(node["_target_"]).endswith("TensorBoardLogger"):
-            changes["purge_step"] = purge_step
-        logger = make(**changes)
+        make = Factory(f"logger.{name}", node)
+        # TensorBoard's alone forgets the steps that a resumed run takes again; by its own keywords.
+        purge = {"purge_step": purge_step} if purge_step is not None and make.makes(TensorBoardLogger) else {}
+        logger = make(save_dir=str(directory), also=purge)
         keep_whole(logger, purge_step)
         loggers.append(logger)
     return loggers
@@ -236,20 +241,9 @@ def _callbacks(cfg: DictConfig) -> list[Callback]:
     return [callback for callback in built if shows_bar or not isinstance(callback, ProgressBar)]
 
 
-def _build_each(path: str, nodes: Mapping[str, Any] | None) -> list[Any]:
-    return [_make(f"{path}.{name}", node)() for name, node in (nodes or {}).items() if node is not None]
-
-
-def _make(path: str, node: Any) -> Callable[..., Any]:
-    """What the node's target makes, given the arguments that no config holds.
-
-    Raises (when called):
-        ConfigError: If the class refuses a value.
-    """
-    factory = instantiate(node, _partial_=True, _convert_="all")
-
-    def make(**arguments: Any) -> Any:
-        with refusals_named(path):
-            return factory(**arguments)
-
-    return make
+def _build_each(path: str, nodes: Mapping[str, Any] | Sequence[Any] | None) -> list[Any]:
+    if isinstance(nodes, Mapping | DictConfig):
+        named = [(f"{path}.{name!s}", node) for name, node in nodes.items()]
+    else:
+        named = [(f"{path}[{index}]", node) for index, node in enumerate(nodes or ())]
+    return [Factory(place, node)() for place, node in named if node is not None]

@@ -5,16 +5,23 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
+from strobe.callbacks.position import Position
 
-def effective_settings(trainer: Trainer, *, batch_size: int, lr: float, compiled: bool) -> dict[str, Any]:
+
+def effective_settings(trainer: Trainer, position: Position, *, lr: float | None, compiled: bool) -> dict[str, Any]:
     """What Lightning, callbacks and this machine made of the request: ``16-mixed`` on a CPU trains in ``bf16-mixed``.
 
     Args:
         trainer: As it is now.
-        batch_size: Images per device and step.
-        lr: The learning rate that the schedule starts from.
+        position: Knows how many examples a step takes.
+        lr: The learning rate that the schedule starts from; None asks the optimizer that there is.
         compiled: Whether the net is.
     """
+    batch_size = position.batch_size
+    if lr is None and trainer.optimizers:
+        first = trainer.optimizers[0].param_groups[0]
+        lr = float(first.get("initial_lr", first["lr"]))
+    steps = trainer.world_size * trainer.accumulate_grad_batches
     return {
         "accelerator": trainer.strategy.root_device.type,
         "devices": trainer.num_devices,
@@ -23,7 +30,7 @@ def effective_settings(trainer: Trainer, *, batch_size: int, lr: float, compiled
         "strategy": _strategy_name(trainer),
         "precision": str(trainer.precision),
         "batch_size_per_device": batch_size,
-        "global_batch_size": batch_size * trainer.world_size * trainer.accumulate_grad_batches,
+        "global_batch_size": None if batch_size is None else batch_size * steps,
         "lr": lr,
         "matmul_precision": torch.get_float32_matmul_precision(),
         "threads": torch.get_num_threads(),

@@ -5,32 +5,47 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
+from strobe.callbacks.logged import over_ranks
 from strobe.config.checks import all_problems
 from strobe.config.saved import damage_named, loaded, saved_config
 from strobe.config.strangers import Allowed
 from strobe.data.datamodule import ImageDataModule
+from strobe.data.foreign import adopt
+from strobe.data.memory import MemoryDataModule
 from strobe.errors import ConfigError, require
+from strobe.models.unread import without_pretrained_weights
 from strobe.record.checkpoints import dataset_facts, load_checkpoint, load_state
-from strobe.record.config_file import read_config
+from strobe.record.config_file import read_config, shortened
 from strobe.record.layout import BEST, CHECKPOINTS
 from strobe.record.report import read_report
-from strobe.run.build import build_data, build_model, build_net, build_trainer
+from strobe.run.build import build_trainer
+from strobe.run.parts import build_data, build_model, build_net, facts_for_task, facts_of
 from strobe.run.process import settle_process
+from strobe.tasks.task import Task
 
 log = logging.getLogger(__name__)
 
 _ONE_DEVICE = ("trainer.devices=1", "trainer.num_nodes=1", "trainer.strategy=auto", "trainer.sync_batchnorm=false")
 _NOT_NEEDED = (
-    *("++callbacks=null", "++logger=null", "++scheduler=null"),
+    *("++callbacks=null", "++logger=null", "++scheduler=null", "++init_from=null"),
     *("++trainer.plugins=null", "++trainer.profiler=null", "++trainer.default_root_dir=null"),
 )
 """What a test does without: it is neither looked at nor built, whatever it names."""
+
+_MUST_AGREE = (
+    *(("shape", "images of"), ("classes", "the classes"), ("features", "the columns")),
+    *(("categorical", "the texts"), ("kind", "targets that are")),
+)
+"""Facts of two sets that have to be the same for a net to be used on either."""
 
 
 def evaluate(
     directory: Path, overrides: Sequence[str] = (), checkpoint: str = BEST, trust: Sequence[str] = ()
 ) -> dict[str, float]:
-    """Measure a checkpoint on the official test images, on one device, whatever it was trained on; writes nothing.
+    """Measure a checkpoint on the test split, on one device, whatever it was trained on; writes nothing.
 
     Args:
         directory: The run directory.
@@ -39,7 +54,7 @@ def evaluate(
         trust: Packages that the config may name classes of although this user has not signed it.
 
     Returns:
-        ``test/loss`` and ``test/acc``.
+        What the task logs in its test, such as ``test/loss`` and ``test/acc``.
 
     Raises:
         ConfigError: If the directory is not a run directory, its config is not to be trusted, or an override is wrong.
@@ -66,35 +81,62 @@ def evaluate(
         fast_dev_run=False,
         barebones=False,
     )
-    model = build_model(cfg, data, build_net(cfg, data), trainer)
+    with without_pretrained_weights():
+        model = build_model(cfg, facts_for_task(data), build_net(cfg, data), trainer)
     path = directory / CHECKPOINTS / checkpoint
     saved = load_checkpoint(path)
     load_state(model, saved["state_dict"], path)
-    _apply_facts(dataset_facts(saved, path), data)
-    trainer.test(model, datamodule=data, verbose=False)
-    return {name: value for name, value in model.epoch_metrics.items() if name.startswith("test/")}
+    _apply_facts(dataset_facts(saved, path) or saved.get("facts"), data)
+    if (why := untestable(model, data)) is not None:
+        raise ConfigError(f"{directory} can't be evaluated: {why}")
+    if not isinstance(data, MemoryDataModule):
+        adopt(data, int(cfg.seed))
+    return tested(trainer, model, data)
 
 
-def _apply_facts(trained: Mapping[str, Any] | None, data: ImageDataModule) -> None:
-    """Have the images prepared as those that the net was trained on, whatever set they are of.
+def tested(trainer: Trainer, model: LightningModule, data: LightningDataModule) -> dict[str, float]:
+    """What a test logs, over all ranks and loaders."""
+    logged = {
+        name: value
+        for of_loader in trainer.test(model, datamodule=data, verbose=False)
+        for name, value in of_loader.items()
+    }
+    own = model.epoch_metrics if isinstance(model, Task) else {}
+    return {
+        **over_ranks(trainer, {name: value for name, value in logged.items() if name not in own}),
+        **{name: own[name] for name in logged if name in own},
+    }
+
+
+def untestable(model: LightningModule, data: LightningDataModule) -> str | None:
+    """Why there is no test, if there is none."""
+    if not is_overridden("test_step", model):
+        return f"{type(model).__name__} has no test_step"
+    if not is_overridden("test_dataloader", data, LightningDataModule):
+        return f"{type(data).__name__} has no test_dataloader"
+    return None
+
+
+def _apply_facts(trained: Mapping[str, Any] | None, data: LightningDataModule) -> None:
+    """Have images or rows prepared as those that the net was trained on, whatever set they are of.
 
     Raises:
-        ConfigError: If they have another size, or their classes are others: the logits would not mean them.
+        ConfigError: If they have another size, or their classes are others: the outputs would not mean them.
     """
-    if trained is None:
+    if trained is None or not hasattr(data, "trained_with"):
         return
     data.prepare_data()
     data.setup("test")  # a folder of pictures knows its facts once it has been read
-    facts = data.dataset.facts()
-    for name, what in (("shape", "images of"), ("classes", "the classes")):
-        if facts[name] != trained[name]:
+    facts = data.as_given() if isinstance(data, ImageDataModule) else facts_of(data)
+    for name, what in _MUST_AGREE:
+        if name in trained and facts.get(name) != trained[name]:
             raise ConfigError(
-                f"data.dataset: {data.dataset.title} has {what} {facts[name]}, the net was trained on {trained[name]}: "
+                f"data: {facts['title']} has {what} {facts.get(name)}, the net was trained on {trained[name]}: "
                 "evaluate it on a set that has the same"
             )
     if (facts["mean"], facts["std"]) != (trained["mean"], trained["std"]):
         data.trained_with = tuple(trained["mean"]), tuple(trained["std"])
         log.warning(
             "Normalized as in training, with mean %s and std %s; those of %s are others",
-            *(trained["mean"], trained["std"], data.dataset.title),
+            *(shortened(str(trained["mean"])), shortened(str(trained["std"])), facts["title"]),
         )

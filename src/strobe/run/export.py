@@ -60,8 +60,11 @@ def export(net: SavedNet, format: FormatName, path: Path) -> float | None:
         "torch_export": _torch_export,
         "torchscript": _torchscript,
     }[format]
-    generator = torch.Generator().manual_seed(0)
-    batches = [torch.randn(size, *net.shape, generator=generator) for size in (5, 1)]
+    batches = [_batch(net, size) for size in (5, 1)]
+    with torch.no_grad():
+        output = net.net(batches[0])
+    if not isinstance(output, Tensor):
+        raise ExportError(f"the net gives a {type(output).__name__}; only one tensor can be exported")
     try:
         with replacing(path, ending=path.suffix) as temporary, _quietly(), torch.no_grad():  # they look at the ending
             exported = write(net, batches[0], temporary)
@@ -77,13 +80,28 @@ def export(net: SavedNet, format: FormatName, path: Path) -> float | None:
         _remove(new_folders)
         raise ExportError(f"{format} can't express this net: {first_line(error)}") from error
     facts = {
-        "input": {"name": "images", "shape": ["batch", *net.shape], "dtype": "float32"},
-        "normalization": {"mean": net.mean, "std": net.std, "of": "pixels scaled to [0, 1]"},
-        "output": {"name": "logits", "shape": ["batch", len(net.classes)]},
+        "input": {
+            "name": "images" if len(net.shape) == 3 else "inputs",
+            "shape": ["batch", *net.shape],
+            "dtype": str(batches[0].dtype).removeprefix("torch."),
+        },
+        "normalization": {"mean": net.mean, "std": net.std, "of": _scale(net)} if net.mean else None,
+        "output": {"name": "logits" if net.classes else "outputs", "shape": ["batch", *output.shape[1:]]},
         "classes": net.classes,
     }
     write_atomically(path.with_suffix(".json"), json.dumps(facts, indent=2) + "\n")
     return difference
+
+
+def _scale(net: SavedNet) -> str:
+    return "pixels scaled to [0, 1]" if len(net.shape) == 3 else "the columns of numbers"
+
+
+def _batch(net: SavedNet, size: int) -> Tensor:
+    """So many inputs: random ones, or copies of the one that the task shows."""
+    if net.example is not None:
+        return net.example[:1].repeat(size, *[1] * (net.example.ndim - 1))
+    return torch.randn(size, *net.shape, generator=torch.Generator().manual_seed(0))
 
 
 def _remove(new_folders: Sequence[Path]) -> None:

@@ -1,25 +1,71 @@
-"""Factories of optimizers and schedules, fitted to the run that they are for."""
+"""Factories of what a config names, those of optimizers and schedules fitted to the run that they are for."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from strobe.errors import ConfigError
-from strobe.tasks.classifier import OptimizerFactory, SchedulerFactory, missing_step_counts
+from strobe.callbacks.optimization import OptimizerFactory, SchedulerFactory, missing_step_counts
+from strobe.errors import ConfigError, RunError, first_line
 
 # Optimizers that torch implements as one kernel over all parameters, by device type.
 _FUSED = {
     "cpu": (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad),
     "cuda": (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD),
 }
+
+
+class Factory:
+    """What a node's target makes, given those of the arguments on offer that it names and the node leaves open.
+
+    Args:
+        path: Where the node stands.
+        node: The node.
+
+    Attributes:
+        named: The names of its arguments.
+    """
+
+    def __init__(self, path: str, node: Any) -> None:
+        self.path = path
+        with refusals_named(path):
+            self.factory: partial[Any] = instantiate(node, _partial_=True, _convert_="all")
+        try:
+            self.named = set(inspect.signature(self.factory.func).parameters)
+        except (TypeError, ValueError):  # a class written in C
+            self.named = set()
+
+    def makes(self, kind: type) -> bool:
+        """Whether it makes objects of this class."""
+        return isinstance(self.factory.func, type) and issubclass(self.factory.func, kind)
+
+    def __call__(self, also: Mapping[str, Any] | None = None, **offered: Any) -> Any:
+        """Make it.
+
+        Args:
+            also: Arguments that it takes without naming them.
+            offered: Arguments that it gets if it names them.
+
+        Raises:
+            ConfigError: If the class refuses a value.
+        """
+        given = {
+            name: value
+            for name, value in offered.items()
+            if name in self.named and self.factory.keywords.get(name) is None
+        }
+        with refusals_named(self.path):
+            return self.factory(**given, **(also or {}))
 
 
 def try_out(optimizer: OptimizerFactory, scheduler: SchedulerFactory | None) -> None:
@@ -43,6 +89,17 @@ def scaled(factory: Any, argument: str, factor: int) -> Any:
     if factor == 1 or not isinstance(factory, partial) or not isinstance(factory.keywords.get(argument), int | float):
         return factory
     return partial(factory.func, *factory.args, **{**factory.keywords, argument: factory.keywords[argument] * factor})
+
+
+def learning_rate_of(optimizer: OptimizerFactory) -> float | None:
+    """The rate that an optimizer begins with, given or by default; None if it has none."""
+    if isinstance(optimizer, partial) and "lr" in optimizer.keywords:
+        rate = optimizer.keywords["lr"]
+    else:
+        func = optimizer.func if isinstance(optimizer, partial) else optimizer
+        parameter = inspect.signature(func).parameters.get("lr")
+        rate = None if parameter is None else parameter.default
+    return float(rate) if isinstance(rate, int | float | torch.Tensor) else None
 
 
 def with_fused_kernel(optimizer: OptimizerFactory, trainer: Trainer) -> OptimizerFactory:
@@ -85,6 +142,15 @@ def refusals_named(path: str, ways_out: Mapping[str, str] | None = None) -> Iter
         yield
     except ConfigError:
         raise
-    except (ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, MisconfigurationException) as error:
-        advice = "".join(f"; choose {way}" for word, way in (ways_out or {}).items() if word in str(error))
-        raise ConfigError(f"{path}: {error}{advice}") from error
+    except ImportError as error:
+        raise ConfigError(f"{path}: {first_line(error)}; install what is missing") from error
+    except (
+        *(ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, KeyError, NotImplementedError),
+        *(MisconfigurationException, HydraException),
+    ) as raised:
+        # What a node within another one raised, Hydra tells in several lines.
+        cause = raised.__cause__ if isinstance(raised, InstantiationException) and raised.__cause__ else raised
+        if isinstance(cause, RunError):
+            raise cause from raised
+        advice = "".join(f"; choose {way}" for word, way in (ways_out or {}).items() if word in str(cause))
+        raise ConfigError(f"{path}: {cause}{advice}") from cause

@@ -10,8 +10,11 @@ from strobe.machine.table import aligned
 from strobe.record.run_record import RunRecord
 from strobe.record.settings import leaves
 from strobe.run.build import Run
+from strobe.run.parts import facts_of
 
 log = logging.getLogger(__name__)
+
+_WORDS = {"acc": "accuracy"}
 
 
 def announce(run: Run, record: RunRecord) -> None:
@@ -30,10 +33,11 @@ def announce(run: Run, record: RunRecord) -> None:
         if effective["world_size"] > 1
         else effective["accelerator"]
     )
+    net = getattr(run.model, "net", run.model)
     log.info(
         "%s on %s: %s parameters, %s, precision %s",
-        type(run.model.net).__name__,
-        run.data.dataset.title,
+        type(net).__name__,
+        facts_of(run.data).get("title") or type(run.data).__name__,
         f"{record.report['parameters']:,}",
         devices,
         effective["precision"],
@@ -51,8 +55,11 @@ def closing_table(record: RunRecord) -> str:
     if not _granted(asked, precision):
         precision = f"{precision} (asked for {asked})"
     rows: list[tuple[str, Any]] = []
-    if "test/acc" in metrics:
-        rows += [("test accuracy", f"{metrics['test/acc']:.4f}"), ("test loss", f"{metrics['test/loss']:.4f}")]
+    # The test's most telling number first: what the monitored one is called there.
+    monitored = None if report["best"] is None else str(report["best"]["metric"]).rpartition("/")[2]
+    tested = [name for name in metrics if name.startswith(("test/", "test_"))]
+    for name in sorted(tested, key=lambda name: name[5:] != monitored):
+        rows += [(f"test {_WORDS.get(name[5:], name[5:])}", f"{metrics[name]:.4f}")]
     if (best := report["best"]) is not None and best["value"] is not None:
         rows += [(f"best {best['metric']}", f"{best['value']:.4f} (epoch {best['epoch'] + 1})")]
     if (stopped := report["stopped_early"]) is not None:
@@ -64,8 +71,10 @@ def closing_table(record: RunRecord) -> str:
         ("device", f"{effective['world_size']} x {effective['accelerator']}, precision {precision}"),
         ("run directory", directory),
     ]
-    evaluate = " ".join(typed("evaluate"))
-    return f"\n{aligned(rows, indent=2)}\n\nNext:\n  tensorboard --logdir {directory}\n  {evaluate} {directory}\n"
+    further = [f"tensorboard --logdir {directory}"] if (record.directory / "tensorboard").exists() else []
+    further += [f"{' '.join(typed('evaluate'))} {directory}"] if tested else []
+    further += [f"{' '.join(typed('report'))} {directory}"] if not further else []
+    return "\n".join(["", aligned(rows, indent=2), "", "Next:", *(f"  {line}" for line in further), ""])
 
 
 def _granted(asked: object, precision: str) -> bool:

@@ -45,11 +45,13 @@ def predict(net: SavedNet, files: Sequence[Path], *, invert: bool = False) -> Pr
         invert: Whether to swap dark and light first.
     """
     predictions = Predictions()
+    channels, height, width = net.shape
+    shape = channels, height, width
     for start in range(0, len(files), _AT_ONCE):
         read: dict[Path, np.ndarray] = {}
         for file in files[start : start + _AT_ONCE]:
             try:
-                read[file] = read_picture(file, net.shape)
+                read[file] = read_picture(file, shape)
             except Exception as error:  # Pillow's readers raise SyntaxError, TypeError and others on damaged files
                 predictions.refused.append((file, _reason(error)))
         if not read:

@@ -18,6 +18,8 @@ EXPECTED_WARNINGS = (
     ".*Total length of `MemoryLoader` across ranks is zero.*",  # fast_dev_run validates although data.val_size=0
     ".*It is recommended to use `self.log\\(.*sync_dist=True.*",  # the metrics are reduced over ranks already
     ".*The `srun` command is available on your system but is not used.*",  # on a machine with SLURM's client
+    ".*GPU available but not used.*",  # the CPU was asked for
+    ".*`nn.Module` and is already saved during checkpointing.*",  # by save_hyperparameters, which checkpoints leave out
     ".*AMP with fp16 is not supported on CPU.*",  # `announce` says what is done instead
 )
 """Warnings of libraries about things that are as they should be here."""

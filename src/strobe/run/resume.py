@@ -12,10 +12,11 @@ from torch import nn
 from strobe.config.compose import plain
 from strobe.config.rules import plainly
 from strobe.config.saved import loaded
+from strobe.config.tasks import for_task
 from strobe.config.values import seconds
 from strobe.errors import CheckpointError, ConfigError
 from strobe.machine.secrets import MASK
-from strobe.record.checkpoints import load_checkpoint, newest_checkpoint, state_problems
+from strobe.record.checkpoints import load_checkpoint, newest_checkpoint, plain_name, prefix_of, state_problems
 from strobe.record.config_file import read_config
 from strobe.record.layout import CHECKPOINTS
 from strobe.record.lightning_state import saved_epochs
@@ -25,8 +26,10 @@ from strobe.record.settings import leaves
 log = logging.getLogger(__name__)
 
 _FIXED = (
-    *("seed", "monitor", "optimizer", "scheduler", "loss", "decay_norm_and_bias"),
-    *("data.dataset", "data.val_size", "data.split_seed", "data.seed", "data.shuffle"),
+    *("seed", "monitor", "task", "metrics", "optimizer", "scheduler", "loss", "decay_norm_and_bias"),
+    *("data._target_", "data.dataset", "data.val_size", "data.split_seed", "data.seed", "data.shuffle"),
+    *(f"data.{name}" for name in ("path", "test_path", "target", "kind", "features", "drop", "categorical")),
+    *("data.test_size", "data.normalize"),
 )
 """Settings that a resumed run keeps: its checkpoint holds what came of them, or its numbers would mean other things."""
 
@@ -50,13 +53,13 @@ class ResumePoint:
     loops: dict[str, Any]
 
 
-def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoint | None:
+def resume_point(directory: Path, cfg: DictConfig, net: nn.Module | None) -> ResumePoint | None:
     """Where to continue; None for the beginning, of a run that was ended before it had saved anything.
 
     Args:
         directory: The run directory.
         cfg: What is to be trained.
-        net: As the config describes it.
+        net: As the config describes it; None where the task has none.
 
     Raises:
         ConfigError: If the directory is not a run directory, the run has ended, or it can't go on with other settings.
@@ -64,7 +67,8 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
     """
     old = read_report(directory)
     text = read_config(directory)
-    before = OmegaConf.to_container(loaded(text), resolve=text.own)  # of a stranger's, nothing is looked up here
+    began_with = for_task(loaded(text))
+    before = OmegaConf.to_container(began_with, resolve=text.own)  # of a stranger's, nothing is looked up here
     if changed := _changed(before, cfg):
         raise ConfigError("\n".join(changed))
     if _has_saved_nothing(directory, old):
@@ -72,7 +76,8 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module) -> ResumePoin
         return None
     path = newest_checkpoint(directory / CHECKPOINTS)
     checkpoint = load_checkpoint(path)
-    _require_same_model(path, checkpoint, net)
+    if net is not None:
+        _require_same_model(path, checkpoint, net)
     try:
         recorder = checkpoint["callbacks"]["EpochRecorder"]
         epochs, step = saved_epochs(checkpoint), int(checkpoint["global_step"])
@@ -163,7 +168,9 @@ def _named(cfg: DictConfig, callback: str) -> str | None:
 
 
 def _require_same_model(path: Path, checkpoint: dict[str, Any], net: nn.Module) -> None:
-    own = {f"net.{key}": value for key, value in net.state_dict().items()}
-    saved = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith("net.")}  # not a loss's
+    saved = {plain_name(key): value for key, value in checkpoint["state_dict"].items()}
+    prefix = prefix_of(net.state_dict(), saved) or "net."
+    own = {prefix + key: value for key, value in net.state_dict().items()}
+    saved = {key: value for key, value in saved.items() if key.startswith(prefix)}  # not a loss's
     if problems := state_problems(own, saved):
         raise CheckpointError(f"{path} does not fit the config's model: {'; '.join(problems)}")

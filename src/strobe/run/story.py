@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from strobe.callbacks.stop import StopRequest
 from strobe.callbacks.tensorboard import log_hparams
+from strobe.config.abilities import strategy_name
 from strobe.config.checks import problems_with_libraries
 from strobe.config.compose import plain, resolved
+from strobe.config.tasks import for_task
 from strobe.config.values import problems
 from strobe.config.written import learn_secrets, written
 from strobe.distributed import slurm
@@ -26,11 +28,14 @@ from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
 from strobe.machine.secrets import known, learn
 from strobe.machine.terminal import tell
+from strobe.models.unread import without_pretrained_weights
 from strobe.record import lightning_state
 from strobe.record.checkpoints import load_weights
 from strobe.record.run_record import RunRecord
-from strobe.run.build import Run, build, build_data, build_net
+from strobe.run.build import Run, build
+from strobe.run.evaluation import tested, untestable
 from strobe.run.messages import announce, closing_table
+from strobe.run.parts import build_data, build_net
 from strobe.run.process import settle_process
 from strobe.run.resume import resume_point
 
@@ -58,15 +63,15 @@ def train(
     """
     learn_secrets(cfg)
     require(problems(cfg))
-    as_written = written(cfg)
+    as_written = written(for_task(cfg))
     cfg = resolved(cfg)  # from here on, values alone
     require(problems_with_libraries(cfg))
     config = plain(cfg)
     # A run from before the key was lacks matmul_precision.
     settle_process(seed=cfg.seed, matmul_precision=cfg.get("matmul_precision", "highest"))
     with started_ranks(
-        strategy=str(cfg.trainer.strategy),
-        accelerator=str(cfg.trainer.accelerator),
+        strategy=strategy_name(cfg.trainer.strategy),
+        accelerator="auto" if OmegaConf.is_config(cfg.trainer.accelerator) else str(cfg.trainer.accelerator),
         devices=config["trainer"]["devices"],
         directory=directory,
         child=partial(_train_as_rank, config, directory, callbacks, known()),
@@ -80,14 +85,17 @@ def train(
         #   queued again         SLURM has typed the same command anew: it was turned into `resume=` before it got here.
         begin = RunRecord.start if cfg.resume is None else RunRecord.resume
         record = begin(directory, as_written, OmegaConf.to_yaml(OmegaConf.create(as_written)), overrides, config)
-        with recorded(record, ranks, batch_size=cfg.data.batch_size) as stop:
+        with recorded(record, ranks, batch_size=cfg.data.get("batch_size")) as stop:
             data = build_data(cfg)
-            net = build_net(cfg, data)
+            with without_pretrained_weights() if record.resumed else nullcontext():
+                net = build_net(cfg, data)
             start = None
             if record.resumed:
                 start = resume_point(directory, cfg, net)
                 if start is None:
                     record.begin_anew()
+                    settle_process(seed=cfg.seed, matmul_precision=cfg.get("matmul_precision", "highest"))
+                    net = build_net(cfg, data)  # with its pretrained weights, and the random ones of a beginning
             run = build(
                 cfg,
                 data,
@@ -96,6 +104,7 @@ def train(
                 stop,
                 purge_step=start.step if start else None,
                 further_callbacks=[make() for make in callbacks],
+                begins=start is None,
             )
             if start is not None:
                 run.recorder.take_up(start.checkpoint, start.step, start.recorder)
@@ -106,8 +115,10 @@ def train(
                 run.recorder.begin()
                 lightning_state.stand_at(run.trainer, start.loops)
                 _write_timing(run, record)
-            if cfg.test:
+            if cfg.test and (why := untestable(run.model, run.data)) is None:
                 _test(run, record)
+            elif cfg.test:
+                log.info("No test: %s", why)
             _finish(run, record)
     return record.report["objective"]
 
@@ -122,7 +133,7 @@ def _train_as_rank(
 
 
 @contextmanager
-def recorded(record: RunRecord, ranks: Ranks, *, batch_size: int) -> Iterator[StopRequest]:
+def recorded(record: RunRecord, ranks: Ranks, *, batch_size: int | None) -> Iterator[StopRequest]:
     """Write down how the block ended, whatever happens in it; gives it what a signal sets.
 
     Raises:
@@ -165,17 +176,20 @@ def _give_up(record: RunRecord, error: RunError) -> None:
 def _fit(run: Run, record: RunRecord, checkpoint: Path | None) -> None:
     announce(run, record)
     record.report["timing"]["startup_s"] = round(process_age_s(), 3)
+    earlier_s = sum(run.recorder.timing.values())  # of a run that is resumed
     began = time.perf_counter()
     run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint)
     fit_s = time.perf_counter() - began
-    record.update(timing={"fit_s": round(fit_s, 3)}, effective=run.in_effect())  # again: callbacks may have changed it
+    # What is in effect again: callbacks may have changed it.
+    record.update(timing={"fit_s": round(earlier_s + fit_s, 3)}, effective=run.in_effect())
     _write_timing(run, record)
 
 
 def _write_timing(run: Run, record: RunRecord) -> None:
     timing = {name: round(seconds, 3) for name, seconds in run.recorder.timing.items()}
-    speed = round(run.recorder.images_seen / max(run.recorder.timing["train_s"], 1e-9), 1)
-    record.update(timing={**timing, "samples_per_s": speed})
+    if run.recorder.examples_seen:  # only a task of ours counts them
+        timing["samples_per_s"] = round(run.recorder.examples_seen / max(run.recorder.timing["train_s"], 1e-9), 1)
+    record.update(timing=timing)
 
 
 def _test(run: Run, record: RunRecord) -> None:
@@ -189,15 +203,16 @@ def _test(run: Run, record: RunRecord) -> None:
                 model = run.fresh_model()
             load_weights(model, path)
     began = time.perf_counter()
-    run.trainer.test(model, datamodule=run.data, verbose=False)
-    metrics = {name: value for name, value in model.epoch_metrics.items() if name.startswith("test/")}
+    metrics = tested(run.trainer, model, run.data)
     record.update(metrics=metrics, timing={"test_s": round(time.perf_counter() - began, 3)})
 
 
 def _finish(run: Run, record: RunRecord) -> None:
     metrics = record.report["metrics"]
     name, mode = run.objective
-    record.update(objective=metrics.get(name), objective_metric=name, objective_mode=mode)
+    record.update(objective=None if name is None else metrics.get(name), objective_metric=name, objective_mode=mode)
+    if name is not None and name not in metrics:
+        log.warning("objective=%s: nothing of that name was logged; there is: %s", name, ", ".join(metrics))
     log_hparams(run.trainer, record.config, metrics)
     if run.trainer.is_global_zero:
         record.finish("completed")

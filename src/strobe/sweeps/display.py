@@ -15,6 +15,7 @@ from rich.text import Text
 
 from strobe.machine.text import printable
 from strobe.record.layout import Mode
+from strobe.report.cells import number_text
 from strobe.sweeps.jobs import Job
 
 _RECENT = 12  # jobs that the live table shows
@@ -25,11 +26,11 @@ class Display:
 
     Args:
         total: Number of jobs, if it is known.
-        mode: Whether more or less of the objective is better.
+        mode: Whether more or less of the objective is better; None where that is not known, or there is none.
         slots: How many jobs run at once.
     """
 
-    def __init__(self, total: int | None, *, mode: Mode, slots: int) -> None:
+    def __init__(self, total: int | None, *, mode: Mode | None, slots: int) -> None:
         self.total = total
         self.mode = mode
         self.slots = slots
@@ -63,7 +64,7 @@ class Display:
     def ended(self, job: Job) -> None:
         """A job has ended."""
         if self._live is None:
-            objective = "" if job.objective is None else f"  {job.objective:.4f}"
+            objective = "" if job.objective is None else f"  {number_text(job.objective)}"
             reason = f"  {job.error.splitlines()[0]}" if job.error else ""
             line = f"[{self._done()}{self._of_total()}] {job.status:<11} {job.directory.name}{objective}{reason}"
             self.say(printable(line))
@@ -80,8 +81,9 @@ class Display:
         counts = Counter(job.status for job in self.jobs)
         parts = [f"{self._done()}{self._of_total()} done"]
         parts += [f"{number} {status}" for status, number in sorted(counts.items()) if status != "completed"]
-        if (best := best_job(self.jobs, mode=self.mode)) is not None:
-            parts.append(f"best {best.objective:.4f} ({printable(best.directory.name)})")
+        best = best_job(self.jobs, mode=self.mode)
+        if best is not None and best.objective is not None:
+            parts.append(f"best {number_text(best.objective)} ({printable(best.directory.name)})")
         if (eta := self._eta_s()) is not None:
             parts.append(f"{eta // 60:.0f}:{eta % 60:02.0f} to go")
         return "   ".join(parts)
@@ -95,7 +97,7 @@ class Display:
         ended = [job for job in self.jobs if job.status != "running"]
         for job in [*ended[-max(1, _RECENT - len(active)) :], *active]:
             style = {"completed": "green", "running": "yellow"}.get(job.status, "red")
-            objective = "" if job.objective is None else f"{job.objective:.4f}"
+            objective = "" if job.objective is None else number_text(job.objective)
             table.add_row(escape(printable(job.directory.name)), f"[{style}]{job.status}[/]", objective)
         return table
 
@@ -112,9 +114,9 @@ class Display:
         return (time.monotonic() - self._began) / ran * (self.total - self._done())
 
 
-def best_job(jobs: Sequence[Job], *, mode: Mode) -> Job | None:
-    """The completed job with the best objective."""
+def best_job(jobs: Sequence[Job], *, mode: Mode | None) -> Job | None:
+    """The completed job with the best objective; None where no job has one, or nothing says which is best."""
     known = [job for job in jobs if job.status == "completed" and job.objective is not None]
-    if not known:
+    if not known or mode is None:
         return None
     return (max if mode == "max" else min)(known, key=lambda job: job.objective or 0.0)

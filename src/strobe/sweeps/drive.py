@@ -53,7 +53,7 @@ class Settings:
         on_failure: ``continue`` with the other jobs, or ``stop``.
         job_timeout: Seconds; None for no limit.
         rerun: ``failed`` runs jobs again that failed before, ``all`` everything; None only what is not finished.
-        objective: The metric that its jobs are compared by.
+        objective: The metric that its jobs are compared by; None where there is none.
         mode: Whether more or less of it is better.
         start_job: What a job's process does.
     """
@@ -63,7 +63,7 @@ class Settings:
     on_failure: Literal["continue", "stop"]
     job_timeout: float | None
     rerun: Rerun | None
-    objective: str
+    objective: str | None
     mode: Mode
     start_job: StartJob
 

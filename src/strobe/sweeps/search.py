@@ -5,7 +5,9 @@ from typing import Any
 
 import optuna
 from filelock import FileLock
+from omegaconf import DictConfig
 
+from strobe.config.tasks import declared_mode
 from strobe.config.values import problems
 from strobe.config.written import written
 from strobe.errors import ConfigError, require
@@ -13,7 +15,7 @@ from strobe.machine.disk import disk_error
 from strobe.record.files import sweep_leftovers
 from strobe.record.identity import identity
 from strobe.record.journal import reopen
-from strobe.record.layout import METRICS, STUDY, SUCCEEDED
+from strobe.record.layout import STUDY, SUCCEEDED, Mode
 from strobe.sweeps.display import Display
 from strobe.sweeps.drive import Settings, StopSweepError, drive
 from strobe.sweeps.jobs import Job, Planner
@@ -123,15 +125,35 @@ def _first_overrides(search: SearchSettings, space: Space, objectives: int) -> l
 
 def _about(search: SearchSettings, space: Space, planner: Planner, settings: Settings) -> dict[str, dict[str, Any]]:
     """What a study is about: its trials can't be compared with those of another objective, setting or space."""
-    modes = [METRICS.get(name, "min") for name in search.objectives] or [settings.mode]  # parameters, seconds: the less
-    names = list(search.objectives) or [settings.objective]
-    fixed = identity(written(planner.compose(space.fixed)))
+    cfg = planner.compose(space.fixed)
+    if settings.objective is None and not search.objectives:
+        raise ConfigError("monitor.metric=null: a search needs to know what for: objective=<metric> objective_mode=max")
+    modes = [_mode_of(name, cfg, settings) for name in search.objectives] or [settings.mode]
+    names = list(search.objectives) or [str(settings.objective)]
+    fixed = identity(written(cfg))
     return {
         "objective": dict(zip(names, modes, strict=True)),
         "space": {key: str(distribution) for key, distribution in space.distributions.items()},
         # Of a group that is searched, each trial has its own settings.
         "settings": {key: value for key, value in fixed.items() if key != "objective" and not _is_searched(key, space)},
     }
+
+
+def _mode_of(name: str, cfg: DictConfig, settings: Settings) -> Mode:
+    """Which way one of several objectives is better.
+
+    Raises:
+        ConfigError: If nothing says so.
+    """
+    if name == "parameters" or name.endswith("_s"):  # seconds
+        return "min"
+    mode = settings.mode if name == settings.objective else declared_mode(cfg, name)
+    if mode is None:
+        raise ConfigError(
+            f"hydra.sweeper.objectives: nothing says which way {name!r} is better; the task could declare it, or make "
+            f"it the run's own: objective={name} objective_mode=min"
+        )
+    return mode
 
 
 def _is_searched(key: str, space: Space) -> bool:

@@ -9,6 +9,7 @@ from strobe.machine.disk import trouble
 from strobe.machine.text import printable
 from strobe.record.files import sweep_leftovers
 from strobe.record.layout import SUCCEEDED
+from strobe.report.cells import number_text
 from strobe.sweeps.display import best_job
 from strobe.sweeps.drive import Settings
 from strobe.sweeps.jobs import Job
@@ -50,8 +51,8 @@ def summarize(
         log.info("\n%s", table)
         log.info("summary      %s", printable(str(directory / "report.html")))
     best = best_job(jobs, mode=settings.mode)
-    if best is not None:
-        log.info("best run     %s  (%.4f)", printable(str(best.directory)), best.objective)
+    if best is not None and best.objective is not None:
+        log.info("best run     %s  (%s)", printable(str(best.directory)), number_text(best.objective))
     log.info("TensorBoard  tensorboard --logdir %s", printable(str(directory)))
     if bad := [job for job in jobs if job.status not in SUCCEEDED]:
         lines.append(f"{len(bad)} of {len(jobs)} jobs did not complete:")

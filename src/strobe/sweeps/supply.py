@@ -163,7 +163,7 @@ class Supply:
         """What its epochs were, by which others are pruned."""
         directory, _ = self.trials.runs[trial.number]
         for row in read_epochs(directory) if prunes(self.search, self.settings) else []:
-            epoch, value = int(row["epoch"]), float(row.get(self.settings.objective) or "nan")
+            epoch, value = int(row["epoch"]), float(row.get(self.settings.objective or "") or "nan")
             if epoch not in trial.intermediate_values and math.isfinite(value):
                 self.opened.storage.set_trial_intermediate_value(trial_id, epoch, value)
 

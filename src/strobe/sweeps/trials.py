@@ -12,7 +12,7 @@ from strobe.config.compose import plain
 from strobe.errors import ConfigError
 from strobe.machine.secrets import masked_override
 from strobe.record.identity import config_hash
-from strobe.record.layout import FAILED, METRICS, SUCCEEDED, Status
+from strobe.record.layout import FAILED, SUCCEEDED, Status
 from strobe.record.report import Report, read_report
 from strobe.record.study import NAME
 from strobe.sweeps.drive import Settings
@@ -174,6 +174,7 @@ def texts(value: object) -> list[str] | None:
 
 def prunes(search: SearchSettings, settings: Settings) -> bool:
     """Whether trials can be given up early: what the study is about has to be one metric, known after each epoch."""
-    metrics = list(search.objectives) or [settings.objective]
-    known = METRICS.keys() - {"test/loss", "test/acc"}
-    return search.pruner != "none" and len(metrics) == 1 and metrics[0] == settings.objective and metrics[0] in known
+    metric = settings.objective
+    if metric is None or metric.startswith(("test/", "test_")):
+        return False
+    return search.pruner != "none" and (list(search.objectives) or [metric]) == [metric]

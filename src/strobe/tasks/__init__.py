@@ -1,1 +1,5 @@
-"""The LightningModules: what is learnt from a batch, and what is measured."""
+"""What is learned: LightningModules that turn batches into losses and metrics."""
+
+from strobe.tasks.task import Task
+
+__all__ = ["Task"]
