@@ -1,0 +1,1 @@
+"""Circles, squares and triangles, to be found in noise pixel by pixel."""
