@@ -145,7 +145,7 @@ def test_a_run_that_is_left_as_it_was_is_ones_own_wherever_it_lies(trained: Path
     edit(moved, put("optimizer/lr", 0.5))
     with pytest.raises(ConfigError) as caught:
         saved_config(moved)
-    (first, second) = str(caught.value).splitlines()
+    first, second = sorted(str(caught.value).splitlines(), key=lambda line: "--trust" not in line)
     assert "--trust tests or, after a look at it, strobe trust" in first
     assert "data.root" in second
     assert "type" not in first

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torchmetrics import MinMetric
+from torchmetrics import MinMetric, SumMetric
 
 from strobe.config.targets import resolve
 from strobe.config.tasks import _SHIPPED, idle_overrides, interface, undirected
@@ -308,3 +308,117 @@ class Builds(modules.Own):
     def configure_optimizers(self) -> Any:
         optimizer = self.factories[0](self.parameters())
         return {"optimizer": optimizer, "lr_scheduler": self.factories[1](optimizer)}
+
+
+class Plateaued(modules.Own):
+    """Lowers its rate by its own schedule, counts over epochs, and resets what it counts as an epoch begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen, self.total = SumMetric(), SumMetric()
+
+    def on_train_epoch_start(self) -> None:
+        self.seen.reset()
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.seen.update(len(batch[0]))
+        self.total.update(len(batch[0]))
+        return self.loss(batch)
+
+    def on_train_epoch_end(self) -> None:
+        self.log("seen", self.seen.compute())
+        self.log("total", self.total.compute())
+
+    def configure_optimizers(self) -> Any:
+        optimizer = super().configure_optimizers()
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, patience=0, threshold=10.0, threshold_mode="abs"
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"}}
+
+
+class Masked(modules.Guess):
+    """Has a mask of minus infinity, and a value that not every step gives."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__(net)
+        self.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
+        self.calls = 0
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        self.calls += 1
+        return {**super().step(batch), **({"at_times": torch.tensor(2.0)} if self.calls % 2 else {})}
+
+    def summarize(self, means: dict[str, float]) -> dict[str, float]:
+        return {**super().summarize(means), "at_times": means["at_times"]}
+
+
+class Named(modules.Sums):
+    """Calls something else a dataset, and a size."""
+
+    def __init__(self, dataset: str | None = None, val_size: int = 0) -> None:
+        super().__init__()
+
+
+class WithRate(modules.Own):
+    """Takes its rate from the config's optimizer, which is not built."""
+
+
+@pytest.mark.parametrize("step", [20, 33])
+def test_a_schedule_and_sums_of_a_module_s_own_go_on_as_they_were(train_own: Train, tmp_path: Path, step: int) -> None:
+    chosen = (*OWN, "trainer.max_epochs=5")
+    whole, part = train_own(HERE + "Plateaued", *chosen), tmp_path / "part"
+    with pytest.raises(PreemptedError):
+        train_own(HERE + "Plateaued", *chosen, *stopping(signal.SIGTERM, step=step), directory=part)
+    train_own(HERE + "Plateaued", *chosen, f"resume={part}", directory=part)
+    assert [{**row, "seconds": 0} for row in rows(whole)] == [{**row, "seconds": 0} for row in rows(part)]
+    assert [row["seen"] for row in rows(part)] == ["200.0"] * 5
+    assert [row["total"] for row in rows(part)] == [f"{200.0 * (epoch + 1)}" for epoch in range(5)]
+    assert equal(weights(whole, "last.ckpt"), weights(part, "last.ckpt"))
+
+
+def test_a_best_one_within_an_epoch_is_no_place_to_go_on_from(train_own: Train, tmp_path: Path) -> None:
+    chosen = (*OWN, "trainer.val_check_interval=3")
+    whole, part = train_own("Own", *chosen), tmp_path / "part"
+    with pytest.raises(PreemptedError, match="begins epoch 2 anew"):
+        train_own("Own", *chosen, *stopping(signal.SIGTERM, step=18), directory=part)
+    train_own("Own", *chosen, f"resume={part}", directory=part)
+    assert report(whole)["best"] == report(part)["best"]
+    assert equal(weights(whole, "best.ckpt"), weights(part, "best.ckpt"))
+    assert sorted(path.name for path in (part / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_masks_and_values_at_times_are_as_they_should_be(train_own: Train) -> None:
+    run = train_own(HERE + "Masked", *GUESS)
+    assert {row["val/at_times"] for row in rows(run)} == {"2.0"}
+    assert evaluate(run)["test/at_times"] == 2.0
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "warmup_cosine", "onecycle", "plateau"])
+def test_a_schedule_as_long_as_a_stream_is_refused(train_own: Train, schedule: str) -> None:
+    with pytest.raises(ConfigError, match="the data doesn't say how long an epoch is"):
+        train_own("Guess", *GUESS, "data=streamed", f"scheduler={schedule}")
+
+
+def test_a_key_of_another_datamodule_means_what_it_means_there(train_own: Train) -> None:
+    named = (f"data._target_={HERE}Named", "~data.batch_size", "+data.dataset=glue", "+data.val_size=0")
+    assert "val_loss" in report(train_own("Own", *OWN, *named))["metrics"]
+
+
+def test_a_value_may_come_from_a_group_that_the_task_does_not_take(train_own: Train) -> None:
+    run = train_own(HERE + "WithRate", *OWN, "+task.lr=${optimizer.lr}")
+    assert report(run)["effective"]["lr"] == 0.001
+    assert "optimizer: null" in (run / "config.yaml").read_text()
+
+
+def test_a_metric_that_gives_no_number_is_named(train_own: Train) -> None:
+    with pytest.raises(ConfigError, match=r"metrics.roc: gives no number by epoch"):
+        train_own(HERE + "Binary", "monitor.metric=null", "+metrics.roc={_target_: torchmetrics.ROC, task: binary}")
+
+
+class Binary(modules.Guess):
+    """Whether the sum is positive."""
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        values = super().step(batch)
+        return {**values, "preds": values["preds"].sigmoid(), "target": (values["target"] > 0).long()}

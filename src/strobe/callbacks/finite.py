@@ -27,6 +27,11 @@ def require_finite_weights(pl_module: LightningModule, trainer: Trainer) -> None
         DivergedError: If a weight is NaN or infinite.
     """
     # Not the state_dict: where parameters are shared out among ranks, it would gather them all.
+    buffers = {name for name, _ in pl_module.named_buffers()}
     for name, tensor in (*pl_module.named_parameters(), *pl_module.named_buffers()):
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        if not tensor.is_floating_point():
+            continue
+        # A mask of minus infinity is a buffer as it should be.
+        odd = tensor.isnan().any() if name in buffers else ~tensor.isfinite().all()
+        if bool(odd):
             raise DivergedError(f"{name} became NaN or infinite in epoch {trainer.current_epoch}. {ADVICE}")

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from strobe.errors import ConfigError
 from strobe.record import lightning_state
+from strobe.tasks.means import of_all_ranks
 from strobe.tasks.task import Task
 
 
@@ -68,7 +68,8 @@ class Logged:
             name: value for name, value in metrics.items() if value.numel() == 1 and self._is_by_epoch(name, metrics)
         }
         others = over_ranks(trainer, {name: value for name, value in kept.items() if name not in own})
-        return {name: own[name] if name in own else others[name] for name in kept}
+        agreed = {name: own[name] for name in kept if name in own} | others
+        return {name: agreed[name] for name in [*kept, *(name for name in others if name not in kept)]}
 
     def _is_by_epoch(self, name: str, metrics: dict[str, Tensor]) -> bool:
         """Whether it is an epoch's value, and the only one of it: Lightning logs a mean under two names."""
@@ -81,13 +82,11 @@ class Logged:
 
 
 def over_ranks(trainer: Trainer, metrics: dict[str, Any]) -> dict[str, float]:
-    """The means of what the ranks have; of what they have agreed upon, the same. Every rank has to call this."""
+    """The means over the ranks that have something; of what they agree upon, the same. Every rank has to call this."""
     if trainer.world_size == 1:
         return {name: float(value) for name, value in metrics.items()}
-    names = trainer.strategy.broadcast(list(metrics))
-    if not names:
-        return {}
-    values = [float(metrics.get(name, float("nan"))) for name in names]
-    total = torch.tensor(values, dtype=torch.float64, device=trainer.strategy.root_device)
-    means = trainer.strategy.reduce(total, reduce_op="mean")
-    return dict(zip(names, means.tolist(), strict=True))
+    found: dict[str, list[float]] = {}
+    for of_rank in of_all_ranks({name: float(value) for name, value in metrics.items()}):
+        for name, value in of_rank.items():
+            found.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in found.items()}

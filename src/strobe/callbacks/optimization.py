@@ -1,6 +1,7 @@
 """The optimizer and the schedule that the config names, for a module that has none of its own."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import MethodType
@@ -84,6 +85,11 @@ class Optimization(Callback):
             # Once an epoch, but counted in steps: that puts it before the epoch's checkpoint, so that a resumed run
             # has seen the same metrics. As an "epoch" schedule Lightning advances it after the checkpoint.
             module.trainer.fit_loop.setup_data()  # builds the loader, which tells the length of an epoch
+            if module.trainer.num_training_batches == math.inf:
+                raise ConfigError(
+                    "scheduler=plateau: the data doesn't say how long an epoch is: choose scheduler=none, or give "
+                    "trainer.limit_train_batches=<batches>"
+                )
             return {
                 "optimizer": optimizer,
                 "lr_scheduler": {
@@ -124,7 +130,7 @@ class Optimization(Callback):
         Raises:
             ConfigError: If it ends before the run does.
         """
-        steps = missing_step_counts(factory, lambda: int(trainer.estimated_stepping_batches))
+        steps = missing_step_counts(factory, lambda: _length_of(trainer))
         if not steps:
             scheduler, takes_steps = factory(optimizer), "total_steps" in _arguments(factory)[0]
             if isinstance(scheduler, OneCycleLR) and scheduler.total_steps < (
@@ -178,6 +184,21 @@ def missing_step_counts(factory: SchedulerFactory, total_steps: Callable[[], int
     """The run's number of steps, for each argument by which a schedule takes its length and that nobody has given."""
     takes, given = _arguments(factory)
     return {name: total_steps() for name in _STEP_COUNTS if name in takes and given.get(name) is None}
+
+
+def _length_of(trainer: Trainer) -> int:
+    """The run's number of optimizer steps.
+
+    Raises:
+        ConfigError: If nobody knows it.
+    """
+    steps = trainer.estimated_stepping_batches
+    if not 1 <= steps < math.inf:
+        raise ConfigError(
+            "scheduler: it is as long as the run, and the data doesn't say how long an epoch is: set "
+            "trainer.max_steps or trainer.limit_train_batches"
+        )
+    return int(steps)
 
 
 def name_of(factory: Callable[..., Any]) -> str:

@@ -21,9 +21,10 @@ from strobe.machine.rank import process_rank
 from strobe.record import lightning_state
 from strobe.record.checkpoints import random_state, restore_random_state
 from strobe.record.kept import KeptCheckpoints, kept_entries
-from strobe.record.layout import LAST, Mode
+from strobe.record.layout import LAST, WITHIN, Mode
 from strobe.record.report import Best, EarlyStop
 from strobe.record.run_record import RunRecord
+from strobe.tasks.means import of_all_ranks
 from strobe.tasks.task import Task
 
 AGREE_EVERY = 8  # steps; agreeing takes a message between the ranks
@@ -90,7 +91,7 @@ class EpochRecorder(Checkpoint):
         self._epoch_began = self._validation_began = 0.0
         self._validation_in_epoch = 0.0
         self._random_state: dict[str, Tensor] | None = None
-        self._carried: dict[str, Any] = {}
+        self._carried: list[dict[str, Any]] = []  # of each rank
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to measure; a run resumed within an epoch has no `on_train_epoch_start`."""
@@ -104,6 +105,7 @@ class EpochRecorder(Checkpoint):
         self._epoch_began = time.perf_counter()
         self._max_steps = trainer.max_steps
         self._keeps_state = lightning_state.keeps_state(trainer)
+        lightning_state.plateaus_before_the_checkpoint(trainer)
         why = self.not_within_epoch(pl_module)
         if self._resumes_from is not None and lightning_state.within_epoch(trainer) and why is not None:
             log.warning(
@@ -120,9 +122,7 @@ class EpochRecorder(Checkpoint):
         if self._random_state is not None:
             restore_random_state(self._random_state)
             self._random_state = None
-        if self._carried:  # not before: many a module resets its metrics when training begins
-            restore_metrics(pl_module, self._carried)
-            self._carried = {}
+        self._restore_carried(trainer, pl_module)
         if (self._every_n_steps is None and self._every_minutes is None) or self._keeps_state:
             # Once is enough, and Lightning passes over what can't be called: a hook in every step is paid for.
             self.on_train_batch_start = None  # type: ignore[assignment]
@@ -154,6 +154,7 @@ class EpochRecorder(Checkpoint):
         """Begin to measure."""
         self._epoch_began = time.perf_counter()
         self._logged.before_epoch(trainer)
+        self._restore_carried(trainer, pl_module)
         self._validation_in_epoch = 0.0
         self._validated = False
 
@@ -179,7 +180,7 @@ class EpochRecorder(Checkpoint):
         require_finite_losses(metrics, f"at step {trainer.global_step}")
         if (rank := self.kept.rank_of(_value(metrics, self.monitor))) is not None:
             require_finite_weights(pl_module, trainer)
-            self._save(trainer, metrics, rank)
+            self._save(trainer, metrics, rank, at_end=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch down, then save.
@@ -210,8 +211,15 @@ class EpochRecorder(Checkpoint):
         lightning_state.log_epoch(trainer)
         self._save(trainer, metrics, self.kept.rank_of(_value(fresh, self.monitor)))
 
-    def _save(self, trainer: Trainer, metrics: dict[str, float], rank: int | None) -> None:
-        """Save the weights, and as the best ones if they are; every rank has to call this."""
+    def _save(self, trainer: Trainer, metrics: dict[str, float], rank: int | None, *, at_end: bool = True) -> None:
+        """Save the weights, and as the best ones if they are; every rank has to call this.
+
+        Args:
+            trainer: Where training stands.
+            metrics: Of these weights.
+            rank: Among the best; None if they are none of them.
+            at_end: Whether this is the end of an epoch.
+        """
         if rank == 0:
             self.best_metrics = metrics
         elif self.kept.best is not None and self.kept.best["step"] == trainer.global_step:
@@ -227,13 +235,24 @@ class EpochRecorder(Checkpoint):
             }
             added = self.kept.add(entry, rank, saved=self.save)
         if self.save:
-            self.save_last(trainer)  # names itself a best one already: see `KeptCheckpoints`
+            apart = not at_end and self.not_within_epoch(trainer.lightning_module) is not None
+            # Names itself a best one already: see `KeptCheckpoints`. Where no run can go on, last.ckpt stays as it is.
+            source = self.save_last(trainer, WITHIN if apart else LAST)
             if rank is not None and trainer.is_global_zero:
                 began = time.perf_counter()
-                self.kept.write(added)
+                self.kept.write(added, source)
                 self.timing["checkpoint_s"] += time.perf_counter() - began
+            if apart and trainer.is_global_zero:
+                source.unlink(missing_ok=True)
             trainer.strategy.barrier("best checkpoint")  # the other ranks are about to read it, in the last epoch
         self._update_record()
+
+    def _restore_carried(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After the module's `on_train_start`, where many a module resets its metrics, and before its epoch's start."""
+        if self._carried:
+            rank = trainer.global_rank
+            restore_metrics(pl_module, self._carried[rank] if rank < len(self._carried) else {})
+            self._carried = []
 
     def not_within_epoch(self, pl_module: LightningModule) -> str | None:
         """Why a run can't go on from within an epoch as if it had not been stopped, in words; None if it can."""
@@ -241,15 +260,19 @@ class EpochRecorder(Checkpoint):
             return f"{self.position.unresumable} can't be taken up"
         if not isinstance(pl_module, Task):
             return f"{type(pl_module).__name__} keeps no sums of what it logs, as a Task does"
+        if logged := lightning_state.logged_in_steps(pl_module.trainer):
+            return f"{type(pl_module).__name__} logs {logged[0]} by self.log, whose sums are not kept"
         return None
 
-    def save_last(self, trainer: Trainer) -> None:
-        """Write ``last.ckpt``; every rank has to call this."""
+    def save_last(self, trainer: Trainer, name: str = LAST) -> Path:
+        """Write ``last.ckpt``, or the same by another name; every rank has to call this."""
         began = time.perf_counter()
         _flush(trainer)
-        trainer.save_checkpoint(self.record.checkpoints / LAST)
+        path = self.record.checkpoints / name
+        trainer.save_checkpoint(path)
         self.timing["checkpoint_s"] += time.perf_counter() - began
         self._saved_at_step, self._saved_at = trainer.global_step, time.monotonic()
+        return path
 
     def take_up(self, checkpoint: Path, step: int, state: dict[str, Any]) -> None:
         """Be ready to go on from a checkpoint, taken after so many steps with this `state_dict`."""
@@ -295,8 +318,8 @@ class EpochRecorder(Checkpoint):
         """
         checkpoint["random_states"] = _of_all_ranks(trainer, random_state())
         checkpoint |= self._about()
-        if carried := carried_metrics(trainer, pl_module):
-            checkpoint["carried_metrics"] = carried
+        carried = carried_metrics(trainer, pl_module)
+        checkpoint["carried_metrics"] = of_all_ranks(carried) if trainer.world_size > 1 else [carried]
         lightning_state.leave_out_hyperparameters(checkpoint)
         lightning_state.forget_fetched_batch(checkpoint)
         if self._keeps_state:
@@ -306,7 +329,7 @@ class EpochRecorder(Checkpoint):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the random state, to be set when training begins; count the epoch's batches in their new size."""
-        self._carried = checkpoint.get("carried_metrics", {})
+        self._carried = checkpoint.get("carried_metrics", [])
         states = checkpoint["random_states"]
         self._random_state = states[trainer.global_rank] if trainer.global_rank < len(states) else None
         lightning_state.close_epoch(checkpoint)

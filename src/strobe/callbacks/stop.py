@@ -118,7 +118,8 @@ class StopGracefully(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stop before the next batch is fetched, where nothing else is due before that."""
-        agrees = trainer.world_size == 1 or batch_idx % AGREE_EVERY == 0
+        every = AGREE_EVERY * trainer.accumulate_grad_batches
+        agrees = trainer.world_size == 1 or (batch_idx + 1) % every == 0
         if agrees and lightning_state.is_between_steps(trainer, batch_idx):
             self._stop_if_asked(trainer)
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from strobe.config.overrides import nearest
 from strobe.config.targets import resolve
+from strobe.config.tasks import serves_images
 from strobe.machine.devices import available_cpus
 
 
@@ -96,7 +97,7 @@ def _device_problems(devices: Any, available: int | None) -> Iterator[str]:
 
 def data_problems(cfg: DictConfig) -> Iterator[str]:
     """What the dataset's size does not allow."""
-    if "dataset" not in cfg.data:
+    if not serves_images(cfg):
         return
     dataset = resolve(str(cfg.data.dataset["_target_"]))
     sizes = getattr(dataset, "sizes", None)

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from strobe.config.overrides import explain
-from strobe.config.tasks import for_task
+from strobe.config.tasks import idle_groups
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
 
@@ -49,9 +49,14 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
 
 def resolved(cfg: DictConfig) -> DictConfig:
     """The config with values in the place of interpolations, and null for what its task doesn't take."""
-    values = OmegaConf.create(plain(cfg))
+    values = OmegaConf.create(settled(cfg))
     assert isinstance(values, DictConfig)
-    return for_task(values)
+    return values
+
+
+def settled(cfg: DictConfig) -> dict[str, Any]:
+    """The same as plain containers."""
+    return {**plain(cfg), **dict.fromkeys(idle_groups(cfg))}
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

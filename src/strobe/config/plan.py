@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
-from strobe.config.checks import all_problems
+from strobe.config.checks import problems_with_libraries
 from strobe.config.compose import plain, resolved
 from strobe.config.targets import resolve
-from strobe.config.tasks import for_task
+from strobe.config.tasks import serves_images
 from strobe.config.trial import problems_when_built
+from strobe.config.values import problems
 from strobe.errors import require
 from strobe.machine.table import aligned
 
@@ -24,9 +25,9 @@ def plan(cfgs: Sequence[DictConfig]) -> str:
     Raises:
         ConfigError: If anything is wrong with any of them; lists all of it.
     """
-    cfgs = [for_task(cfg) for cfg in cfgs]
-    require(dict.fromkeys(problem for cfg in cfgs for problem in all_problems(cfg)))
+    require(dict.fromkeys(problem for cfg in cfgs for problem in problems(cfg)))
     cfgs = [resolved(cfg) for cfg in cfgs]
+    require(dict.fromkeys(problem for cfg in cfgs for problem in problems_with_libraries(cfg)))
     different = {json.dumps([plain(cfg)[group] for group in _BUILT] + [_dataset(cfg)]): cfg for cfg in cfgs}
     require(dict.fromkeys(problem for cfg in different.values() for problem in problems_when_built(cfg)))
     nets = {
@@ -63,4 +64,4 @@ def estimated_steps(cfg: DictConfig) -> int | None:
 
 def _dataset(cfg: DictConfig) -> str:
     """The class that knows the data: the dataset's, or that of a datamodule without one."""
-    return str(cfg.data.get("dataset", cfg.data)["_target_"])
+    return str((cfg.data.dataset if serves_images(cfg) else cfg.data)["_target_"])

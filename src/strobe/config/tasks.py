@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from strobe.config.resolving import found
 from strobe.record.layout import Mode
 
 CLASSIFICATION = "strobe.tasks.classifier.Classifier"
 """The task of a config that names none."""
+
+IMAGES = "strobe.data.datamodule.ImageDataModule"
 
 GIVEN = {"net": "model", "optimizer": "optimizer", "scheduler": "scheduler", "loss": "loss", "metrics": "metrics"}
 """Arguments that a task may name -> the group of the config from which they are given."""
@@ -54,6 +56,8 @@ _SHIPPED = {
 def interface(cfg: DictConfig) -> Interface:
     """What the task of a config takes and logs; of one whose class can't be imported, that it takes everything."""
     node = cfg.get("task") or {}
+    if not isinstance(node, Mapping | DictConfig):  # said by what checks targets
+        return Interface(str(node), frozenset(GIVEN.values()), None)
     target = str(node.get("_target_", CLASSIFICATION))
     if (shipped := _SHIPPED.get(target)) is not None:
         return Interface(target.rpartition(".")[2], _without_given(shipped.groups, node), shipped.metrics)
@@ -73,17 +77,26 @@ def interface(cfg: DictConfig) -> Interface:
     return Interface(task.__name__, _without_given(groups, node), metrics)
 
 
-def for_task(cfg: DictConfig) -> DictConfig:
-    """The config with null for each group that its task doesn't take: what it names would not be in effect."""
+def idle_groups(cfg: DictConfig) -> list[str]:
+    """The groups that a config has and its task doesn't take: what they name would not be in effect.
+
+    They are null in a run's config, but only once interpolations, which may lead into them, are values.
+    """
     takes = interface(cfg).groups
-    idle: list[Any] = [group for group in GIVEN.values() if group not in takes and cfg.get(group) is not None]
-    if not idle:
-        return cfg
-    fitted = cfg.copy()
-    with open_dict(fitted):
-        for group in idle:
-            OmegaConf.update(fitted, group, None, merge=False)
-    return fitted
+    return [group for group in GIVEN.values() if group not in takes and cfg.get(group) is not None]
+
+
+def serves_images(cfg: DictConfig) -> bool:
+    """Whether the data of a config are our images: a key of another datamodule means what it means there."""
+    data = cfg.data
+    target = str(data.get("_target_", IMAGES))
+    if target == IMAGES:
+        return True
+    dataset = data.get("dataset")
+    if target.startswith("strobe.") or not isinstance(dataset, Mapping | DictConfig) or "_target_" not in dataset:
+        return False
+    cls, wrong = found(target)
+    return not wrong and any(f"{each.__module__}.{each.__name__}" == IMAGES for each in getattr(cls, "__mro__", ()))
 
 
 def idle_overrides(cfg: DictConfig, overrides: Iterable[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from strobe.config.rules import RULES
-from strobe.config.tasks import declared_mode, metric_problems
+from strobe.config.tasks import declared_mode, metric_problems, serves_images
 from strobe.errors import first_line
 from strobe.machine.secrets import MASK
 from strobe.record.config_file import odd_entries
@@ -30,7 +30,7 @@ def problems(cfg: DictConfig) -> list[str]:
     wrong += odd_entries(container)
     if wrong:
         return wrong
-    images = "dataset" in cfg.data  # in a datamodule of another kind, names mean what they mean there
+    images = serves_images(cfg)
     for key, rule in RULES.items():
         if key.startswith("data.") and not images:
             continue
@@ -47,9 +47,15 @@ def monitored(cfg: DictConfig) -> tuple[str | None, Mode]:
     Without a validation set, ``train/<name>`` for ``val/<name>``.
     """
     metric, mode = cfg.monitor.metric, cast(Mode, str(cfg.monitor.mode))
-    if metric is not None and str(metric).startswith("val/") and cfg.data.get("val_size") == 0:
+    if metric is not None and str(metric).startswith("val/") and has_no_validation(cfg):
         metric = f"train/{str(metric).removeprefix('val/')}"
     return None if metric is None else str(metric), mode
+
+
+def has_no_validation(cfg: DictConfig) -> bool:
+    """Whether the data, being ours, keep nothing for a validation."""
+    ours = str(cfg.data.get("_target_")).startswith("strobe.") or serves_images(cfg)
+    return ours and cfg.data.get("val_size") == 0
 
 
 def objective(cfg: DictConfig) -> tuple[str | None, Mode]:
@@ -113,7 +119,12 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
     plateau = target.endswith("ReduceLROnPlateau")
     if plateau and monitor.metric is None:
         yield "scheduler=plateau watches monitor.metric, which is null: choose one, for example monitor.metric=val/loss"
-    if plateau and cfg.data.get("val_size") == 0:
+    if plateau and str(monitor.metric).startswith("train/"):
+        yield (
+            f"scheduler=plateau watches monitor.metric={monitor.metric}, which is known only once the epoch has ended: "
+            "choose one of the validation, for example monitor.metric=val/loss monitor.mode=min"
+        )
+    if plateau and has_no_validation(cfg):
         yield "scheduler=plateau watches the validation set, and data.val_size=0 leaves none: choose data.val_size=5000"
     every = trainer.check_val_every_n_epoch
     if plateau and every not in (1, None) and str(monitor.metric).startswith("val/"):

@@ -72,9 +72,9 @@ class KeptCheckpoints:
         self.entries = kept if self.keep == -1 else kept[: self.keep]
         return entry
 
-    def write(self, entry: Best) -> None:
-        """Make what `last.ckpt` holds now the checkpoint of an entry, and delete those that are kept no more."""
-        copy_checkpoint(self.directory / CHECKPOINTS / LAST, self.directory / self._name(entry))
+    def write(self, entry: Best, source: Path) -> None:
+        """Make a checkpoint, such as `last.ckpt` as it is now, that of an entry; delete those that are kept no more."""
+        copy_checkpoint(source, self.directory / self._name(entry))
         if self.keep != 1 and entry is self.best:
             _link(self.directory / self._name(entry), self.directory / _BEST)
         self._remove_others()

@@ -11,6 +11,7 @@ EPOCHS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
 PACKAGES, CHANGES = "packages.txt", "uncommitted.patch"
 BEST, LAST = "best.ckpt", "last.ckpt"
+WITHIN = ".within.tmp"  # while it is made a best one: of an epoch that no run can be resumed in
 STUDY = "optuna.log"  # of a search, in its sweep's directory
 
 Status = EndStatus | Literal["running", "completed", "died", "waiting"]

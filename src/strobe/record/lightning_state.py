@@ -53,7 +53,8 @@ def steps_left(trainer: Trainer, checkpoint: Mapping[str, Any]) -> int:
     """
     step, share = int(checkpoint["global_step"]), trainer.accumulate_grad_batches
     left = trainer.max_steps - step if trainer.max_steps != -1 else math.inf
-    if trainer.max_epochs is not None and trainer.max_epochs != -1:
+    if trainer.max_epochs not in (None, -1) and trainer.num_training_batches != math.inf:
+        assert trainer.max_epochs is not None
         per_epoch = math.ceil(trainer.num_training_batches / share)
         epochs = trainer.max_epochs - saved_epochs(checkpoint)
         left = min(left, epochs * per_epoch - int(_saved_batches(checkpoint)["current"]["processed"]) // share)
@@ -83,7 +84,9 @@ def keeps_state(trainer: Trainer) -> bool:
 
 def is_between_steps(trainer: Trainer, batch_idx: int) -> bool:
     """Whether an optimizer step ends with this batch, and nothing else is due before the next one is fetched."""
-    validates = trainer.enable_validation and (batch_idx + 1) % (trainer.val_check_batch or 1) == 0
+    # Of the epoch, or of the run where validations are not counted by epoch.
+    count = trainer.fit_loop.total_batch_idx if trainer.check_val_every_n_epoch is None else batch_idx
+    validates = trainer.enable_validation and (count + 1) % (trainer.val_check_batch or 1) == 0
     steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
     return steps and not validates and not trainer.is_last_batch
 
@@ -103,7 +106,28 @@ def logged_by_step_alone(trainer: Trainer) -> set[str]:
 def metrics_reset_by_lightning(trainer: Trainer) -> set[int]:
     """Ids of the torchmetrics that were logged as such, which Lightning resets with each epoch."""
     loops = (trainer.fit_loop, trainer.fit_loop.epoch_loop.val_loop)
-    return {id(result.value) for loop in loops for result in loop._results.result_metrics if not result.is_tensor}
+    logged = [result.value for loop in loops for result in loop._results.result_metrics if not result.is_tensor]
+    parts = [part for metric in logged for part in metric.modules()]  # of a wrapper, what it wraps
+    return {id(part) for part in [*parts, *(getattr(part, f"metric_{side}", None) for part in parts for side in "ab")]}
+
+
+def logged_in_steps(trainer: Trainer) -> list[str]:
+    """What training steps have logged for their epoch: its sums are in no checkpoint."""
+    results = trainer.fit_loop._results.result_metrics
+    return [result.meta.name for result in results if result.meta.on_epoch and result.meta.fx == "training_step"]
+
+
+def plateaus_before_the_checkpoint(trainer: Trainer) -> None:
+    """Have plateau schedules that look at each epoch's end do so before its checkpoint is taken.
+
+    Lightning advances them after all hooks, and a resumed run would be an epoch behind. Counted in steps, they see the
+    same metrics a moment earlier.
+    """
+    if trainer.num_training_batches == math.inf:
+        return
+    for config in trainer.lr_scheduler_configs:
+        if config.reduce_on_plateau and config.interval == "epoch":
+            config.interval, config.frequency = "step", config.frequency * int(trainer.num_training_batches)
 
 
 def reopen_epoch(checkpoint: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from strobe.callbacks.steps import StepLog
 from strobe.callbacks.stop import StopGracefully, StopRequest
 from strobe.callbacks.tensorboard import TensorBoardPages
 from strobe.config.compose import plain
-from strobe.config.values import monitored, objective
+from strobe.config.values import has_no_validation, monitored, objective
 from strobe.data.foreign import adopt
 from strobe.data.memory import MemoryDataModule
 from strobe.distributed.launch import cluster_environments, strategy_for_trainer
@@ -117,7 +117,7 @@ def build(
     ]
     loggers = _build_loggers(cfg.logger, record.directory, purge_step)
     # Without a validation set: an empty list of loaders would draw a warning.
-    changes: dict[str, Any] = {"limit_val_batches": 0} if cfg.data.get("val_size") == 0 else {}
+    changes: dict[str, Any] = {"limit_val_batches": 0} if has_no_validation(cfg) else {}
     changes["enable_checkpointing"] = True  # the recorder is a Checkpoint to Lightning, also when it saves nothing
     trainer = build_trainer(cfg, record.directory, callbacks=callbacks, loggers=loggers, plugins=plugins, **changes)
     optimizer, scheduler = build_optimizer(cfg, trainer)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from omegaconf import OmegaConf
 
 from strobe.callbacks.logged import over_ranks
 from strobe.config.checks import all_problems
@@ -15,7 +16,7 @@ from strobe.config.strangers import Allowed
 from strobe.data.datamodule import ImageDataModule
 from strobe.data.foreign import adopt
 from strobe.data.memory import MemoryDataModule
-from strobe.errors import ConfigError, require
+from strobe.errors import CheckpointError, ConfigError, require
 from strobe.models.unread import without_pretrained_weights
 from strobe.record.checkpoints import dataset_facts, load_checkpoint, load_state
 from strobe.record.config_file import read_config, shortened
@@ -34,6 +35,8 @@ _NOT_NEEDED = (
     *("++trainer.plugins=null", "++trainer.profiler=null", "++trainer.default_root_dir=null"),
 )
 """What a test does without: it is neither looked at nor built, whatever it names."""
+
+_NONSENSE = "the checkpoint is damaged: what it says of the data that it was trained on makes no sense"
 
 _MUST_AGREE = (
     *(("shape", "images of"), ("classes", "the classes"), ("features", "the columns")),
@@ -62,7 +65,8 @@ def evaluate(
     """
     changes = [*_ONE_DEVICE, *_NOT_NEEDED]
     read_report(directory)
-    if loaded(read_config(directory)).trainer.get("accelerator") != "cpu":
+    written: Any = OmegaConf.to_container(loaded(read_config(directory)), resolve=False)
+    if written["trainer"].get("accelerator") != "cpu":
         changes.append("trainer.accelerator=auto")  # the machine may be another one
     fixed = {change.partition("=")[0] for change in _ONE_DEVICE}
     if several := [override for override in overrides if override.partition("=")[0].lstrip("+~") in fixed]:
@@ -123,7 +127,9 @@ def _apply_facts(trained: Mapping[str, Any] | None, data: LightningDataModule) -
     Raises:
         ConfigError: If they have another size, or their classes are others: the outputs would not mean them.
     """
-    if trained is None or not hasattr(data, "trained_with"):
+    if trained is not None and not isinstance(trained, Mapping):
+        raise CheckpointError(_NONSENSE)
+    if not trained or "mean" not in trained or not hasattr(data, "trained_with"):
         return
     data.prepare_data()
     data.setup("test")  # a folder of pictures knows its facts once it has been read
@@ -134,9 +140,18 @@ def _apply_facts(trained: Mapping[str, Any] | None, data: LightningDataModule) -
                 f"data: {facts['title']} has {what} {facts.get(name)}, the net was trained on {trained[name]}: "
                 "evaluate it on a set that has the same"
             )
-    if (facts["mean"], facts["std"]) != (trained["mean"], trained["std"]):
+    own, theirs = ([each.get("mean"), each.get("std")] for each in (facts, trained))
+    if not all(map(_are_numbers, [*own, *theirs])) or [len(each or ()) for each in own] != [
+        len(each or ()) for each in theirs
+    ]:
+        raise CheckpointError(_NONSENSE)
+    if own != theirs:
         data.trained_with = tuple(trained["mean"]), tuple(trained["std"])
         log.warning(
             "Normalized as in training, with mean %s and std %s; those of %s are others",
             *(shortened(str(trained["mean"])), shortened(str(trained["std"])), facts["title"]),
         )
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list | tuple) and all(type(value) in (int, float) for value in values)

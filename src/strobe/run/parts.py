@@ -13,7 +13,7 @@ from torch import nn
 
 from strobe.callbacks.optimization import OptimizerFactory, SchedulerFactory
 from strobe.config.compose import plain
-from strobe.config.tasks import CLASSIFICATION
+from strobe.config.tasks import CLASSIFICATION, serves_images
 from strobe.config.values import monitored
 from strobe.data.datamodule import ImageDataModule
 from strobe.errors import CheckpointError, ConfigError, require
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 def build_data(cfg: DictConfig) -> LightningDataModule:
     """The datamodule; of a shipped one, no file is touched yet."""
-    if "dataset" not in cfg.data:
+    if not serves_images(cfg):
         other: LightningDataModule = Factory("data", cfg.data)()
         return other
     dataset = Factory("data.dataset", cfg.data.dataset)()

@@ -12,7 +12,6 @@ from torch import nn
 from strobe.config.compose import plain
 from strobe.config.rules import plainly
 from strobe.config.saved import loaded
-from strobe.config.tasks import for_task
 from strobe.config.values import seconds
 from strobe.errors import CheckpointError, ConfigError
 from strobe.machine.secrets import MASK
@@ -67,8 +66,7 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module | None) -> Res
     """
     old = read_report(directory)
     text = read_config(directory)
-    began_with = for_task(loaded(text))
-    before = OmegaConf.to_container(began_with, resolve=text.own)  # of a stranger's, nothing is looked up here
+    before = OmegaConf.to_container(loaded(text), resolve=text.own)  # of a stranger's, nothing is looked up here
     if changed := _changed(before, cfg):
         raise ConfigError("\n".join(changed))
     if _has_saved_nothing(directory, old):

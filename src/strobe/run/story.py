@@ -17,7 +17,7 @@ from strobe.callbacks.tensorboard import log_hparams
 from strobe.config.abilities import strategy_name
 from strobe.config.checks import problems_with_libraries
 from strobe.config.compose import plain, resolved
-from strobe.config.tasks import for_task
+from strobe.config.tasks import idle_groups
 from strobe.config.values import problems
 from strobe.config.written import learn_secrets, written
 from strobe.distributed import slurm
@@ -63,7 +63,7 @@ def train(
     """
     learn_secrets(cfg)
     require(problems(cfg))
-    as_written = written(for_task(cfg))
+    as_written = {**written(cfg), **dict.fromkeys(idle_groups(cfg))}
     cfg = resolved(cfg)  # from here on, values alone
     require(problems_with_libraries(cfg))
     config = plain(cfg)

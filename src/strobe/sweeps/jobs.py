@@ -16,9 +16,9 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from strobe.config.compose import plain
+from strobe.config.compose import settled
 from strobe.config.strangers import Allowed
-from strobe.config.tasks import for_task, idle_overrides, undirected
+from strobe.config.tasks import idle_overrides, undirected
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
 from strobe.machine.secrets import masked_override, to_give_again
@@ -111,7 +111,7 @@ class Planner:
             if value:
                 added = override.is_force_add()
                 OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True, force_add=added)
-        return for_task(cfg)
+        return cfg
 
     def _sets_a_value(self, override: Override) -> bool:
         """Whether it is a plain ``key=value``, or ``++key=value``; what else there is, is Hydra's to compose."""
@@ -149,7 +149,7 @@ def plan_jobs(
         for line in [*problems(cfg), *idle_overrides(cfg, overrides), *undirected(cfg, overrides)]:
             wrong[line] = None
         shown = [masked_override(override) for override in overrides if _key(override) in varying]
-        job = Job(number, list(overrides), shown, sweep_dir / job_name(number, shown), config_hash(plain(cfg)))
+        job = Job(number, list(overrides), shown, sweep_dir / job_name(number, shown), config_hash(settled(cfg)))
         if job.hash in planned:  # the same experiment twice is one result, not two
             continue
         planned.add(job.hash)

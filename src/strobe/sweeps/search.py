@@ -7,7 +7,7 @@ import optuna
 from filelock import FileLock
 from omegaconf import DictConfig
 
-from strobe.config.tasks import declared_mode
+from strobe.config.tasks import declared_mode, idle_groups
 from strobe.config.values import problems
 from strobe.config.written import written
 from strobe.errors import ConfigError, require
@@ -130,7 +130,7 @@ def _about(search: SearchSettings, space: Space, planner: Planner, settings: Set
         raise ConfigError("monitor.metric=null: a search needs to know what for: objective=<metric> objective_mode=max")
     modes = [_mode_of(name, cfg, settings) for name in search.objectives] or [settings.mode]
     names = list(search.objectives) or [str(settings.objective)]
-    fixed = identity(written(cfg))
+    fixed = identity({**written(cfg), **dict.fromkeys(idle_groups(cfg))})
     return {
         "objective": dict(zip(names, modes, strict=True)),
         "space": {key: str(distribution) for key, distribution in space.distributions.items()},

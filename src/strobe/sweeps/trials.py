@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
 
-from strobe.config.compose import plain
+from strobe.config.compose import settled
 from strobe.errors import ConfigError
 from strobe.machine.secrets import masked_override
 from strobe.record.identity import config_hash
@@ -138,7 +138,7 @@ class Trials:
         key = tuple(overrides)
         if key not in self._hashes:
             try:
-                self._hashes[key] = config_hash(plain(self.planner.compose(overrides)))
+                self._hashes[key] = config_hash(settled(self.planner.compose(overrides)))
             except (HydraException, OmegaConfBaseException):  # a point that makes no config: its job will say so
                 self._hashes[key] = "none"
         return self._hashes[key]

@@ -20,11 +20,13 @@ class Means:
 
     Attributes:
         sums: Of each value so far, scalar float64 on the device that the values are on; of this rank alone.
+        counts: Of how many examples each is the sum; a value need not be there in every step.
         count: How many examples, of this rank alone.
     """
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
         self.count = 0
 
     def add(self, values: Mapping[str, Any], size: int) -> None:
@@ -52,20 +54,33 @@ class Means:
                     f"step gives {name!r} the shape {tuple(value.shape)} for a batch of {size} examples: it must be a "
                     f"scalar, the mean over the batch, or ({size},), a value for each"
                 )
-            self.sums[name] = self.sums[name] + total if name in self.sums else total
+            if name in self.sums:
+                self.sums[name] = self.sums[name] + total
+                self.counts[name] += size
+            else:
+                self.sums[name], self.counts[name] = total, size
         self.count += size
 
     def as_tensor(self, names: list[str], device: torch.device) -> Tensor:
-        """The sums in the order of ``names``, and the count: ``(len(names) + 1,)``, 0 for a name without one."""
+        """The sums in the order of ``names``, their counts, and the count: ``(2 * len(names) + 1,)``."""
         zero = torch.zeros((), dtype=WIDEST, device=device)
         sums = [self.sums[name].to(device) if name in self.sums else zero for name in names]
-        return torch.stack([*sums, zero + self.count])
+        counts = [float(self.counts.get(name, 0)) for name in names]
+        return torch.stack([*sums, *torch.tensor([*counts, self.count], dtype=WIDEST, device=device)])
 
-    def set(self, sums: Mapping[str, float], count: int) -> None:
-        """Begin with the sums over so many examples."""
+    def set(self, sums: Mapping[str, float], counts: Mapping[str, int], count: int) -> None:
+        """Begin with these; see the attributes."""
         self.sums = {name: torch.tensor(total, dtype=WIDEST) for name, total in sums.items()}
+        self.counts = dict(counts)
         self.count = count
 
     def reset(self) -> None:
         """Begin anew."""
-        self.sums, self.count = {}, 0
+        self.sums, self.counts, self.count = {}, {}, 0
+
+
+def of_all_ranks(own: Any) -> list[Any]:
+    """What each rank has, in their order; every rank has to call this."""
+    gathered: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, own)
+    return gathered

@@ -11,7 +11,7 @@ from torchmetrics import Metric, MetricCollection
 from strobe.errors import ConfigError
 from strobe.record import lightning_state
 from strobe.record.layout import Mode
-from strobe.tasks.means import FOR_METRICS, Means
+from strobe.tasks.means import FOR_METRICS, Means, of_all_ranks
 
 Split = Literal["train", "val", "test"]
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -135,8 +135,8 @@ class Task(LightningModule):
         means, measured = self.means["train"], None
         if lightning_state.cut_short(self.trainer) and self._finished is not None:
             means, measured = self._finished
-        sums, count = self._over_ranks(means)
-        checkpoint["epoch_sums"] = {"sums": sums, "count": count}
+        sums, counts, count = self._over_ranks(means)
+        checkpoint["epoch_sums"] = {"sums": sums, "counts": counts, "count": count}
         if self._measures_of["train"]:
             checkpoint["epoch_measures"] = self._measured("train") if measured is None else measured
 
@@ -145,12 +145,11 @@ class Task(LightningModule):
         saved = checkpoint.get("epoch_sums")
         if not saved or not self.trainer.is_global_zero:  # the others begin at 0: these are the sums over all ranks
             return
-        self.means["train"].set(saved["sums"], saved["count"])
+        self.means["train"].set(saved["sums"], saved["counts"], saved["count"])
         for name, state in checkpoint.get("epoch_measures", {}).items():
             if name in self._measures_of["train"]:
-                metric = self._measures_of["train"][name]
-                for key, value in state.items():
-                    setattr(metric, key, _copied(value, metric.device))
+                for part, values in state.items():
+                    _set_state(self._measures_of["train"][name].get_submodule(part), values)
 
     def _count(self, split: Split, batch: Any, values: Mapping[str, Any]) -> int:
         """Count what a step gave; returns the number of examples.
@@ -174,28 +173,32 @@ class Task(LightningModule):
 
     def _measured(self, split: Split) -> dict[str, Any]:
         """The states of the metrics, over all ranks; every rank has to call this."""
-        states = {}
+        states: dict[str, Any] = {}
         for name, metric in self._measures_of[split].items():
-            with metric.sync_context(should_sync=self.trainer.world_size > 1):
-                states[name] = {key: _copied(value) for key, value in metric.metric_state.items()}
+            states[name] = {}
+            for part, module in metric.named_modules():  # a wrapper's state is that of what it wraps
+                if isinstance(module, Metric) and module.metric_state:
+                    with module.sync_context(should_sync=self.trainer.world_size > 1):
+                        states[name][part] = {key: _copied(value) for key, value in module.metric_state.items()}
         return states
 
-    def _over_ranks(self, means: Means) -> tuple[dict[str, float], int]:
-        """The sums of all ranks, and the number of examples; every rank has to call this."""
+    def _over_ranks(self, means: Means) -> tuple[dict[str, float], dict[str, int], int]:
+        """The sums of all ranks, of how many examples each, and how many there were; every rank has to call this."""
         strategy, names = self.trainer.strategy, list(means.sums)
-        if self.trainer.world_size > 1:
-            names = strategy.broadcast(names)  # a rank may have had no batch
+        if self.trainer.world_size > 1:  # a rank may have had no batch, or none with some value
+            names = list(dict.fromkeys(name for each in of_all_ranks(names) for name in each))
         total = means.as_tensor(names, strategy.root_device)
-        *sums, count = strategy.reduce(total, reduce_op="sum").tolist()
-        return dict(zip(names, sums, strict=True)), round(count)
+        numbers = strategy.reduce(total, reduce_op="sum").tolist()
+        sums, counts = numbers[: len(names)], map(round, numbers[len(names) : -1])
+        return dict(zip(names, sums, strict=True)), dict(zip(names, counts, strict=True)), round(numbers[-1])
 
     def _log_epoch(self, split: Split) -> None:
-        sums, count = self._over_ranks(self.means[split])
+        sums, counts, count = self._over_ranks(self.means[split])
         self.means[split] = Means()
         self.examples[split] = count
         if count == 0:  # fast_dev_run validates even where there is nothing to validate on
             return
-        values = self.summarize({name: total / count for name, total in sums.items()})
+        values = self.summarize({name: total / counts[name] for name, total in sums.items()})
         for name, metric in self._measures_of[split].items():
             computed = _named(name, metric.compute())
             if taken := values.keys() & computed.keys():
@@ -216,7 +219,9 @@ class Task(LightningModule):
         for order in (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)):
             of_all_ranks = getattr(order, "global_batch_size", None)
             if of_all_ranks is not None and (total := of_all_ranks(batch_idx)) is not None:
-                return size * self.trainer.world_size / int(total)
+                own = len(range(int(total))[self.trainer.global_rank :: self.trainer.world_size])
+                # Where a batch is made of other things than the elements that were shared out, they say nothing of it.
+                return size * self.trainer.world_size / int(total) if own == size else 1.0
         return 1.0
 
 
@@ -240,9 +245,24 @@ def _copied(value: Any, device: Any = None) -> Any:
     return value.clone() if device is None else value.to(device, copy=True)
 
 
+def _set_state(metric: nn.Module, values: Mapping[str, Any]) -> None:
+    """Set what was saved of a metric; of several ranks, what each had of a list has become one tensor."""
+    assert isinstance(metric, Metric), "what was saved is a metric's"
+    for key, value in values.items():
+        is_list = isinstance(getattr(metric, key), list)
+        setattr(metric, key, _copied([value] if is_list and isinstance(value, Tensor) else value, metric.device))
+
+
 def _named(name: str, value: Any) -> dict[str, float]:
-    """What a metric has computed, by name: a collection gives several, an average of none a value for each class."""
-    if isinstance(value, Mapping):
-        return {key: float(item) for key, item in value.items()}
-    flat = torch.as_tensor(value).flatten().tolist()
+    """What a metric has computed, by name: a collection gives several, an average of none a value for each class.
+
+    Raises:
+        ConfigError: If that is no number, such as a curve.
+    """
+    try:
+        if isinstance(value, Mapping):
+            return {key: float(item) for key, item in value.items()}
+        flat = torch.as_tensor(value).flatten().tolist()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"metrics.{name}: gives no number by epoch, and can't be logged; leave it out") from error
     return {name: flat[0]} if len(flat) == 1 else {f"{name}/{index}": item for index, item in enumerate(flat)}
