@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor
 from torchmetrics import Metric
 
 from strobe.record import lightning_state
+from strobe.tasks.states import set_state, state_of
 from strobe.tasks.task import Task
 
 
@@ -17,8 +17,7 @@ def carried_metrics(trainer: Trainer, pl_module: LightningModule) -> dict[str, A
     carried = {}
     for name, metric in _metrics(pl_module):
         if id(metric) not in reset and metric.update_count:
-            state = {key: _copied(value) for key, value in metric.metric_state.items()}
-            carried[name] = {"updates": metric.update_count, "state": state}
+            carried[name] = {"updates": metric.update_count, "state": state_of(metric)}
     return carried
 
 
@@ -26,8 +25,7 @@ def restore_metrics(pl_module: LightningModule, carried: Mapping[str, Any]) -> N
     """Set what `carried_metrics` returned."""
     for name, metric in _metrics(pl_module):
         if name in carried:
-            for key, value in carried[name]["state"].items():
-                setattr(metric, key, _copied(value, metric.device))
+            set_state(metric, carried[name]["state"])
             metric._update_count = carried[name]["updates"]  # it has no other way to know that it holds something
             metric._computed = None
 
@@ -37,9 +35,3 @@ def _metrics(pl_module: LightningModule) -> Iterator[tuple[str, Metric]]:
     for name, module in pl_module.named_modules():
         if isinstance(module, Metric) and not (isinstance(pl_module, Task) and name.startswith("measures.")):
             yield name, module
-
-
-def _copied(value: Any, device: Any = "cpu") -> Any:
-    if isinstance(value, list):
-        return [_copied(item, device) for item in value]
-    return value.detach().to(device, copy=True) if isinstance(value, Tensor) else value

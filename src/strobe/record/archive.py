@@ -10,6 +10,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from strobe.errors import CheckpointError, first_line
 from strobe.record.files import NotRegularError, regular_file
 
 _MOST_ENTRIES = 1_000_000
@@ -53,6 +54,31 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield file
     except NotRegularError:
         raise UnsafeArchiveError("is no regular file") from None
+
+
+@contextmanager
+def refusals_told(path: Path, broken: str) -> Iterator[None]:
+    """Have whatever goes wrong while a file is read told as the file's.
+
+    Args:
+        path: The file.
+        broken: What is said of one that is no archive.
+
+    Raises:
+        CheckpointError: In place of what was raised.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist") from None
+    except NotRegularError:
+        raise CheckpointError(f"{path} is no regular file") from None
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f"{path} {broken}: {error}") from None
+    except UnsafeArchiveError as error:
+        raise CheckpointError(f"{path} {error}") from None
+    except Exception as error:  # unpickling damaged bytes raises nearly anything
+        raise CheckpointError(f"{path} can't be loaded as plain tensors: {first_line(error)}") from None
 
 
 def refuse_odd_tensors(loaded: Any, path: Path) -> None:

@@ -3,7 +3,6 @@
 import errno
 import logging
 import shutil
-import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
 from strobe.errors import CheckpointError, ConfigError, first_line
-from strobe.record.archive import UnsafeArchiveError, opened_archive, refuse_odd_tensors
+from strobe.record.archive import opened_archive, refusals_told, refuse_odd_tensors
 from strobe.record.files import replacing
 from strobe.record.layout import LAST
 
@@ -69,18 +68,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file is missing, not a checkpoint, cut short, altered, or holds more than tensors.
     """
-    try:
+    with refusals_told(path, "is not a checkpoint, or was cut short"):
         with opened_archive(path) as file:
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         refuse_odd_tensors(checkpoint, path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist") from None
-    except zipfile.BadZipFile as error:
-        raise CheckpointError(f"{path} is not a checkpoint, or was cut short: {error}") from None
-    except UnsafeArchiveError as error:
-        raise CheckpointError(f"{path} {error}") from None
-    except Exception as error:  # unpickling damaged bytes raises nearly anything
-        raise CheckpointError(f"{path} can't be loaded as plain tensors: {first_line(error)}") from None
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise CheckpointError(f"{path} is not a checkpoint of a run: it has no state_dict")

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from strobe.errors import CheckpointError, ConfigError, first_line
-from strobe.record.archive import UnsafeArchiveError, opened_archive, refuse_odd_tensors
-from strobe.record.files import NotRegularError, regular_file
+from strobe.record.archive import opened_archive, refusals_told, refuse_odd_tensors
+from strobe.record.files import regular_file
 from strobe.record.layout import BEST, CHECKPOINTS, CONFIG
 
 _INNER = ("state_dict", "model_state_dict", "model")
@@ -159,7 +158,7 @@ def _best_of(directory: Path) -> Path:
 
 def _from_torch(path: Path) -> Any:
     """What `torch.save` wrote, in its present format or in that of before 2020, which many published weights have."""
-    try:
+    with refusals_told(path, "was cut short, or is no file of weights"):
         with regular_file(path) as descriptor, open(descriptor, "rb", closefd=False) as file:
             is_archive = file.read(2) == b"PK"
             file.seek(0)
@@ -168,16 +167,6 @@ def _from_torch(path: Path) -> Any:
             with opened_archive(path) as file:
                 loaded = torch.load(file, map_location="cpu", weights_only=True)
         refuse_odd_tensors(loaded, path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist") from None
-    except NotRegularError:
-        raise CheckpointError(f"{path} is no regular file") from None
-    except zipfile.BadZipFile as error:
-        raise CheckpointError(f"{path} was cut short, or is no file of weights: {error}") from None
-    except UnsafeArchiveError as error:
-        raise CheckpointError(f"{path} {error}") from None
-    except Exception as error:  # unpickling damaged bytes raises nearly anything
-        raise CheckpointError(f"{path} can't be loaded as plain tensors: {first_line(error)}") from None
     return loaded
 
 

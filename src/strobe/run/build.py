@@ -121,7 +121,7 @@ def build(
     changes["enable_checkpointing"] = True  # the recorder is a Checkpoint to Lightning, also when it saves nothing
     trainer = build_trainer(cfg, record.directory, callbacks=callbacks, loggers=loggers, plugins=plugins, **changes)
     optimizer, scheduler = build_optimizer(cfg, trainer)
-    model = build_model(cfg, facts_for_task(data), net, trainer)
+    model = build_model(cfg, facts_for_task(data), net, (optimizer, scheduler), trainer)
     if begins and cfg.get("init_from") is not None:
         begin_from(Path(str(cfg.init_from)).expanduser(), model, strict=plain(cfg)["init_strict"])
     rate = None
@@ -166,7 +166,8 @@ def build(
 
 def _fresh_model(cfg: DictConfig, data: LightningDataModule, trainer: Trainer) -> LightningModule:
     with without_pretrained_weights():
-        return build_model(cfg, facts_for_task(data), build_net(cfg, data), trainer)
+        net = build_net(cfg, data)
+        return build_model(cfg, facts_for_task(data), net, build_optimizer(cfg, trainer), trainer)
 
 
 def build_trainer(

@@ -23,7 +23,7 @@ from strobe.record.config_file import read_config, shortened
 from strobe.record.layout import BEST, CHECKPOINTS
 from strobe.record.report import read_report
 from strobe.run.build import build_trainer
-from strobe.run.parts import build_data, build_model, build_net, facts_for_task, facts_of
+from strobe.run.parts import build_data, build_model, build_net, build_optimizer, facts_for_task, facts_of
 from strobe.run.process import settle_process
 from strobe.tasks.task import Task
 
@@ -86,7 +86,8 @@ def evaluate(
         barebones=False,
     )
     with without_pretrained_weights():
-        model = build_model(cfg, facts_for_task(data), build_net(cfg, data), trainer)
+        net = build_net(cfg, data)
+        model = build_model(cfg, facts_for_task(data), net, build_optimizer(cfg, trainer), trainer)
     path = directory / CHECKPOINTS / checkpoint
     saved = load_checkpoint(path)
     load_state(model, saved["state_dict"], path)

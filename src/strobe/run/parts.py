@@ -121,6 +121,7 @@ def build_model(
     cfg: DictConfig,
     facts: Mapping[str, Any],
     net: nn.Module | None,
+    factories: tuple[OptimizerFactory | None, SchedulerFactory | None],
     trainer: Trainer | None = None,
 ) -> LightningModule:
     """The LightningModule, given what its ``__init__`` names and its node leaves open.
@@ -129,10 +130,11 @@ def build_model(
         cfg: The config.
         facts: What there is to know of the data.
         net: From `build_net`.
+        factories: From `build_optimizer`.
         trainer: What it is to be trained by; None to use it alone.
     """
     node = cfg.get("task") or {"_target_": CLASSIFICATION}
-    optimizer, scheduler = build_optimizer(cfg, trainer)
+    optimizer, scheduler = factories
     metrics = {name: Factory(f"metrics.{name}", metric)() for name, metric in (cfg.get("metrics") or {}).items()}
     offered = {
         "net": net,

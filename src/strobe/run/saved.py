@@ -20,7 +20,7 @@ from strobe.record.checkpoints import dataset_facts, load_checkpoint, load_state
 from strobe.record.config_file import read_config
 from strobe.record.layout import BEST, CHECKPOINTS
 from strobe.record.report import read_report
-from strobe.run.parts import build_model, net_for
+from strobe.run.parts import build_model, build_optimizer, net_for
 
 _UNUSED = ("callbacks", "logger", "trainer.plugins", "trainer.profiler", "init_from")
 """What a net that is used alone does without."""
@@ -136,7 +136,7 @@ def _module(directory: Path, facts: Mapping[str, Any], trust: Sequence[str]) -> 
     changes = [f"++{key}=null" for key in _UNUSED]
     cfg = saved_config(directory, changes, Allowed.of(trust))
     _require_sound(directory, cfg)
-    module = build_model(cfg, facts, net_for(cfg, facts))
+    module = build_model(cfg, facts, net_for(cfg, facts), build_optimizer(cfg, None))
     example: Any = module.example_input_array
     if example is None and "in_shape" in facts:
         example = torch.zeros(1, *facts["in_shape"])

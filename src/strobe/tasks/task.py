@@ -12,6 +12,7 @@ from strobe.errors import ConfigError
 from strobe.record import lightning_state
 from strobe.record.layout import Mode
 from strobe.tasks.means import FOR_METRICS, Means, of_all_ranks
+from strobe.tasks.states import set_state, state_of
 
 Split = Literal["train", "val", "test"]
 _SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -149,7 +150,9 @@ class Task(LightningModule):
         for name, state in checkpoint.get("epoch_measures", {}).items():
             if name in self._measures_of["train"]:
                 for part, values in state.items():
-                    _set_state(self._measures_of["train"][name].get_submodule(part), values)
+                    metric = self._measures_of["train"][name].get_submodule(part)
+                    assert isinstance(metric, Metric), "what was saved is a metric's"
+                    set_state(metric, values)
 
     def _count(self, split: Split, batch: Any, values: Mapping[str, Any]) -> int:
         """Count what a step gave; returns the number of examples.
@@ -179,7 +182,7 @@ class Task(LightningModule):
             for part, module in metric.named_modules():  # a wrapper's state is that of what it wraps
                 if isinstance(module, Metric) and module.metric_state:
                     with module.sync_context(should_sync=self.trainer.world_size > 1):
-                        states[name][part] = {key: _copied(value) for key, value in module.metric_state.items()}
+                        states[name][part] = state_of(module)
         return states
 
     def _over_ranks(self, means: Means) -> tuple[dict[str, float], dict[str, int], int]:
@@ -237,20 +240,6 @@ def _tensors(batch: Any) -> Iterator[Tensor]:
     elif isinstance(batch, Mapping | list | tuple):
         for part in batch.values() if isinstance(batch, Mapping) else batch:
             yield from _tensors(part)
-
-
-def _copied(value: Any, device: Any = None) -> Any:
-    if isinstance(value, list):
-        return [_copied(item, device) for item in value]
-    return value.clone() if device is None else value.to(device, copy=True)
-
-
-def _set_state(metric: nn.Module, values: Mapping[str, Any]) -> None:
-    """Set what was saved of a metric; of several ranks, what each had of a list has become one tensor."""
-    assert isinstance(metric, Metric), "what was saved is a metric's"
-    for key, value in values.items():
-        is_list = isinstance(getattr(metric, key), list)
-        setattr(metric, key, _copied([value] if is_list and isinstance(value, Tensor) else value, metric.device))
 
 
 def _named(name: str, value: Any) -> dict[str, float]:
