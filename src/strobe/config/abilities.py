@@ -97,7 +97,7 @@ def _device_problems(devices: Any, available: int | None) -> Iterator[str]:
 
 def data_problems(cfg: DictConfig) -> Iterator[str]:
     """What the dataset's size does not allow."""
-    if not serves_images(cfg):
+    if not serves_images(cfg.data):
         return
     dataset = resolve(str(cfg.data.dataset["_target_"]))
     sizes = getattr(dataset, "sizes", None)

@@ -64,4 +64,4 @@ def estimated_steps(cfg: DictConfig) -> int | None:
 
 def _dataset(cfg: DictConfig) -> str:
     """The class that knows the data: the dataset's, or that of a datamodule without one."""
-    return str((cfg.data.dataset if serves_images(cfg) else cfg.data)["_target_"])
+    return str((cfg.data.dataset if serves_images(cfg.data) else cfg.data)["_target_"])

@@ -86,9 +86,8 @@ def idle_groups(cfg: DictConfig) -> list[str]:
     return [group for group in GIVEN.values() if group not in takes and cfg.get(group) is not None]
 
 
-def serves_images(cfg: DictConfig) -> bool:
-    """Whether the data of a config are our images: a key of another datamodule means what it means there."""
-    data = cfg.data
+def serves_images(data: Mapping[str, Any] | DictConfig) -> bool:
+    """Whether the data that a node names are our images: a key of another datamodule means what it means there."""
     target = str(data.get("_target_", IMAGES))
     if target == IMAGES:
         return True

@@ -23,7 +23,7 @@ from strobe.config.kinds import COLLECTIONS, NODES
 from strobe.config.parameters import Parameters
 from strobe.config.resolving import resolve
 from strobe.config.seclusion import Seclusion
-from strobe.data.datamodule import ImageDataModule
+from strobe.config.tasks import serves_images
 from strobe.errors import first_line
 from strobe.tasks.classifier import Classifier
 
@@ -65,7 +65,7 @@ class _Trial:
     def problems(self) -> list[str]:
         """One line for each thing that was refused."""
         for name, node in ((self.config.get("data") or {}).get("augmentations") or {}).items():
-            if _serves_images(self.config["data"]) and isinstance(node, dict):
+            if self.config["data"] is not None and serves_images(self.config["data"]) and isinstance(node, dict):
                 self._make(f"data.augmentations.{name}", node)
         metrics = {name: node for name, node in (self.config.get("metrics") or {}).items() if node is not None}
         made = {name: self._make(f"metrics.{name}", node) for name, node in metrics.items()}
@@ -95,8 +95,10 @@ class _Trial:
 
     def _facts(self, data: Any) -> dict[str, Any]:
         """What images tell of themselves without their files; nothing where the files decide, or of other data."""
-        if not _serves_images(data) or not isinstance(
-            getattr(resolve(data["dataset"]["_target_"]), "shape", None), tuple
+        if (
+            data is None
+            or not serves_images(data)
+            or not isinstance(getattr(resolve(data["dataset"]["_target_"]), "shape", None), tuple)
         ):
             return {}
         with _Attempt(self.wrong, "data"):
@@ -223,11 +225,6 @@ class _Attempt(Seclusion):
             name = "" if isinstance(error, _PLAIN_SPEAKING) else f"{type(error).__name__}: "
             self.wrong.append(f"{self.path}: {self.where}{name}{first_line(error)}")
         return True
-
-
-def _serves_images(data: Mapping[str, Any] | None) -> bool:
-    named = resolve(data["_target_"]) if data else None
-    return isinstance(named, type) and issubclass(named, ImageDataModule)
 
 
 def _described(made: object) -> str:

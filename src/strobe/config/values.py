@@ -30,7 +30,7 @@ def problems(cfg: DictConfig) -> list[str]:
     wrong += odd_entries(container)
     if wrong:
         return wrong
-    images = serves_images(cfg)
+    images = serves_images(cfg.data)
     for key, rule in RULES.items():
         if key.startswith("data.") and not images:
             continue
@@ -54,7 +54,7 @@ def monitored(cfg: DictConfig) -> tuple[str | None, Mode]:
 
 def has_no_validation(cfg: DictConfig) -> bool:
     """Whether the data, being ours, keep nothing for a validation."""
-    ours = str(cfg.data.get("_target_")).startswith("strobe.") or serves_images(cfg)
+    ours = str(cfg.data.get("_target_")).startswith("strobe.") or serves_images(cfg.data)
     return ours and cfg.data.get("val_size") == 0
 
 

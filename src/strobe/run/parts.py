@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 def build_data(cfg: DictConfig) -> LightningDataModule:
     """The datamodule; of a shipped one, no file is touched yet."""
-    if not serves_images(cfg):
+    if not serves_images(cfg.data):
         other: LightningDataModule = Factory("data", cfg.data)()
         return other
     dataset = Factory("data.dataset", cfg.data.dataset)()
