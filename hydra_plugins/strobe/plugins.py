@@ -17,11 +17,14 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from strobe.commands.sweep import grid, search
+from strobe.commands.sweep import Place, grid, search
 from strobe.config.written import without_secrets
 from strobe.errors import ConfigError
 from strobe.machine.disk import disk_error
-from strobe.record.layout import STUDY
+from strobe.record.layout import PLACE, STUDY, TOKEN
+
+_OF_NO_JOB = {"multirun.yaml", ".lock", ".ask.lock", ".locks", ".study.lock", ".slurm", ".ray", STUDY, PLACE, TOKEN}
+"""What may lie in the directory of a sweep without jobs."""
 
 
 @dataclass
@@ -54,6 +57,7 @@ class OptunaSweeperConf:
     objectives: Any = None
     conditions: Any = None
     timeout: Any = None
+    storage: Any = None
     params: Any = None
 
 
@@ -62,16 +66,15 @@ ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridSweepe
 ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=OptunaSweeperConf, provider="strobe")
 
 
-class LocalLauncher(Launcher):
-    """Every job is a plain run in a process of its own, forked from a server that has imported torch.
+class SweepLauncher(Launcher):
+    """Runs the jobs of a grid at an engine of Strobe's, and sums up.
 
     Args:
-        slots: How many run at once; ``auto`` is one per GPU, or one per core.
-        jobs_per_gpu: Jobs that share a GPU.
+        place: Where they run.
     """
 
-    def __init__(self, slots: int | str = "auto", jobs_per_gpu: int = 1) -> None:
-        self.room = {"wanted": slots, "jobs_per_gpu": jobs_per_gpu}
+    def __init__(self, place: Place) -> None:
+        self.place = place
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra gives."""
@@ -86,7 +89,7 @@ class LocalLauncher(Launcher):
         """
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        jobs = grid(self.config, self.context.config_loader, job_overrides, initial_job_idx, self.room)
+        jobs = grid(self.config, self.context.config_loader, job_overrides, initial_job_idx, self.place)
         returns = []
         for job in jobs:
             done = JobReturn(overrides=job.overrides, working_dir=str(job.directory), status=JobStatus.COMPLETED)
@@ -95,12 +98,38 @@ class LocalLauncher(Launcher):
         return returns
 
 
+class LocalLauncher(SweepLauncher):
+    """Every job is a plain run in a process of its own, forked from a server that has imported torch.
+
+    Args:
+        slots: How many run at once; ``auto`` is one per GPU, or one per core.
+        jobs_per_gpu: Jobs that share a GPU.
+    """
+
+    def __init__(self, slots: int | str = "auto", jobs_per_gpu: int = 1) -> None:
+        super().__init__(Place("local", {"wanted": slots, "jobs_per_gpu": jobs_per_gpu}))
+
+
+class SlurmLauncher(SweepLauncher):
+    """Every job is one of a SLURM cluster; arguments: `strobe.sweeps.engines.slurm.settings.slurm_engine`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(Place("slurm", settings))
+
+
+class RayLauncher(SweepLauncher):
+    """Every job is a task of a Ray cluster; the arguments are those of `strobe.sweeps.engines.ray.engine.RayEngine`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(Place("ray", settings))
+
+
 class GridSweeper(BasicSweeper):
     """Hydra's own grid; jobs for our launcher are checked there, at a tenth of the cost."""
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose every job's config, unless the launcher does."""
-        if not isinstance(self.launcher, LocalLauncher):
+        if not isinstance(self.launcher, SweepLauncher):
             super().validate_batch_is_legal(batch)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -130,6 +159,7 @@ class OptunaSweeper(Sweeper):
         objectives: Two or more names of metrics, ``parameters`` or ``total_s``; None is the run's own objective.
         conditions: ``<parameter> if <other>=<value>``: when it is part of a trial.
         timeout: Seconds after which no further trial begins; None for no limit.
+        storage: URL of a database that keeps the study, of SQLite or PostgreSQL; None is the sweep's directory.
         params: Space, as in the command's overrides, which come on top.
     """
 
@@ -142,6 +172,7 @@ class OptunaSweeper(Sweeper):
         objectives: Any,
         conditions: Any,
         timeout: Any,
+        storage: Any,
         params: Any,
     ) -> None:
         self.how = {
@@ -152,6 +183,7 @@ class OptunaSweeper(Sweeper):
             "objectives": list(objectives or []),
             "conditions": [str(condition) for condition in conditions or []],
             "timeout": timeout,
+            "storage": storage,
         }
         self.params = dict(params or {})
 
@@ -170,12 +202,12 @@ class OptunaSweeper(Sweeper):
             RunError: If a trial's job failed, or the search was stopped.
         """
         assert self.config is not None
-        if not isinstance(self.launcher, LocalLauncher):
-            raise ConfigError("a search runs its trials itself: choose hydra/launcher=local")
+        if not isinstance(self.launcher, SweepLauncher):
+            raise ConfigError("a search runs its trials itself: choose hydra/launcher=local, slurm or ray")
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         space = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         with _left_only_with_jobs(Path(str(self.config.hydra.sweep.dir))):
-            search(self.config, self.context.config_loader, space, self.how, self.launcher.room)
+            search(self.config, self.context.config_loader, space, self.how, self.launcher.place)
 
 
 @contextmanager
@@ -186,7 +218,7 @@ def _left_only_with_jobs(directory: Path) -> Iterator[None]:
         yield
     finally:
         entries = list(directory.iterdir()) if new_folders and directory.is_dir() else []
-        if entries and {entry.name for entry in entries} <= {"multirun.yaml", ".lock", STUDY, ".ask.lock", ".locks"}:
+        if entries and {entry.name for entry in entries} <= _OF_NO_JOB:
             shutil.rmtree(directory)
             for folder in new_folders[1:]:
                 with suppress(OSError):  # another sweep has begun in it

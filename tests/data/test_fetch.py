@@ -320,6 +320,25 @@ def test_a_killed_download_is_swept_and_repeated_by_the_next_start(tmp_path: Pat
     assert_whole(tmp_path)
 
 
+def test_a_process_that_waits_takes_over_when_the_one_that_downloads_is_killed(tmp_path: Path, server: Server) -> None:
+    first = start_fetching(tmp_path, server.url("stall"))
+    second = start_fetching(tmp_path, server.url("good"))
+    for process in (first, second):
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert server.stalled.wait(60)  # the first holds the lock
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(0.5)
+    assert server.asked == ["/stall/images.gz"], "the second should have waited"
+    first.kill()
+    first.communicate(timeout=60)
+    second.communicate(timeout=60)
+    assert second.returncode == 0
+    assert_whole(tmp_path)
+    assert names(tmp_path) == set(CONTENT)
+
+
 @pytest.mark.parametrize("name", ["../images", "a/../../images", "/tmp/images", "package/../images"])
 def test_an_archive_with_a_member_outside_itself_is_rejected(tmp_path: Path, name: str) -> None:
     archive, into = tmp_path / "archive", tmp_path / "a" / "b"

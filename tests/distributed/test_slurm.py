@@ -1,6 +1,8 @@
 """SLURM, as its variables and signals make it look: tasks that meet, jobs that resume when they are queued again."""
 
+import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pytest
 
 from strobe.commands.resumed import resumed_run
 from strobe.distributed import slurm
+from strobe.errors import ConfigError
+from strobe.run.story import train
 from tests.conftest import Train, report
 from tests.distributed.test_ddp import columns, finish, start
 from tests.sweeps.test_sweeps import until
@@ -122,6 +126,40 @@ def test_a_requeued_job_goes_on_in_the_directory_it_was_given(
     assert resumed is not None
     assert (resumed.cfg.resume, resumed.cfg.trainer.max_epochs) == (str(run), 1)
     assert resumed.arguments.count(f"hydra.run.dir='{run}'") == len(resumed.arguments) - 2
+
+
+def test_the_directory_that_a_job_was_given_is_read_as_hydra_does(tmp_path: Path) -> None:
+    run = tmp_path / "o'brien" / "000_seed=1"
+    run.mkdir(parents=True)
+    (run / "report.json").touch()
+    escaped = str(run).replace("'", r"\'")
+    for written in (f"'{escaped}'", f'"{run}"'):
+        assert slurm.requeued_directory([f"hydra.run.dir={written}"], {"SLURM_RESTART_COUNT": "1"}) == str(run)
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_job_whose_node_is_lost_goes_on_at_once_on_another_one(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool
+) -> None:
+    """In the directory it was given, where its report was written seconds ago, also before its first checkpoint."""
+    for name, value in JOB.items():
+        monkeypatch.setenv(name, value)
+    run = train_tiny("trainer.max_epochs=3", directory=tmp_path / "run")
+    first = report(run) | {"status": "running", "host": "lost", "pid": 1}
+    if not saved:
+        first["best"] = None
+        shutil.rmtree(run / "checkpoints")
+        (run / "metrics.csv").unlink()
+    (run / "report.json").write_text(json.dumps(first))
+    arguments = [f"hydra.run.dir='{run}'", "trainer.max_epochs=3"]
+    with pytest.raises(ConfigError, match="is being trained by process 1 on lost"):
+        resumed_run([f"resume={run}"], [])  # typed by someone in the same life
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    resumed = resumed_run(arguments, [])
+    assert resumed is not None
+    train(resumed.cfg, run, resumed.overrides)
+    assert report(run)["status"] == "completed"
+    assert report(run)["environment"]["slurm_restarts"] == 1
 
 
 def test_a_job_queued_again_before_its_first_checkpoint_begins_anew(

@@ -23,8 +23,9 @@ from strobe.record.layout import FAILED
 from strobe.record.report import read_epochs, read_report
 from strobe.report import write
 from strobe.report.difference import difference
-from strobe.sweeps.jobs import Planner, plan_jobs
-from tests.sweeps.pretend import Pretend, planning, pretending
+from strobe.sweeps.jobs import plan_jobs
+from strobe.sweeps.planning import Planner
+from tests.sweeps.pretend import Pretend, planning
 
 SEED = int(os.environ.get("STROBE_FUZZ_SEED", "1"))
 SECONDS = 20  # a case takes a tenth of one; this is a hang
@@ -238,9 +239,8 @@ def planner() -> Iterator[Planner]:
 def sound(tmp_path_factory: pytest.TempPathFactory, planner: Planner) -> Path:
     """A grid and a search of a few runs, with all that lies beside their reports."""
     root = tmp_path_factory.mktemp("sound")
-    with pytest.MonkeyPatch.context() as patch:
-        pretending(patch, root / "grid", planner).grid(BATCH)
-        pretending(patch, root / "search", planner).search()
+    Pretend(root / "grid", planner).grid(BATCH)
+    Pretend(root / "search", planner).search()
     for path in [*(root / "grid").glob("0*"), *(root / "search").glob("0*")]:
         report = json.loads((path / "report.json").read_text())
         best = {"metric": "val/acc", "mode": "max", "value": 0.5, "epoch": 1, "step": 34}
@@ -280,7 +280,7 @@ def run_cases(cases: range, sound: Path, tmp_path: Path, planner: Planner, monke
                 if case % 2:
                     plan(root / "grid", planner)
                 else:
-                    search_on(pretending(monkeypatch, root / "search", planner), touched)
+                    search_on(Pretend(root / "search", planner), touched)
         except BaseException as error:
             error.add_note(f"case {case} of seed {SEED}; harmed: {sorted(path.name for path in touched)}, in {root}")
             raise

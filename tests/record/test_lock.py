@@ -1,5 +1,6 @@
 """One process at a time trains in a run directory."""
 
+import errno
 import json
 import os
 import signal
@@ -7,15 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from strobe.errors import ConfigError
-from strobe.record import run_record
+from strobe.record import lock, run_record
 from strobe.record.lock import RunLock, require_idle
 from strobe.record.report import read_report
 from strobe.record.run_record import RunRecord
@@ -47,10 +47,6 @@ def written(directory: Path, **fields: Any) -> None:
     (directory / "report.json").write_text(json.dumps(found))
 
 
-def ago(**time: float) -> Callable[[], str]:
-    return lambda: (datetime.now(UTC) - timedelta(**time)).isoformat()
-
-
 @pytest.mark.parametrize("forked", [[], ["forked"]])
 def test_a_directory_is_held_until_its_process_ends_however_it_ends(tmp_path: Path, forked: list[str]) -> None:
     with holding(tmp_path, *forked) as process:
@@ -71,28 +67,38 @@ def test_a_copy_of_a_run_that_is_being_trained_is_free(tmp_path: Path) -> None:
     require_idle(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("heartbeat", "status"),
-    [
-        (ago(seconds=10), "running"),
-        (ago(seconds=100), "running"),
-        (ago(seconds=-20), "running"),  # its clock is ahead
-        (ago(minutes=3), "died"),
-        (ago(days=2), "died"),
-        (ago(days=-1), "died"),  # nobody's clock is that wrong
-        (lambda: None, "died"),
-        (lambda: "yesterday", "died"),
-    ],
-)
-def test_a_run_on_another_machine_is_alive_as_long_as_it_says_so(
-    tmp_path: Path, heartbeat: Callable[[], str | None], status: str
+@pytest.mark.parametrize("heartbeat", [None, "", "yesterday", "9999-99-99"])
+def test_a_run_on_another_machine_that_never_said_it_was_alive_is_not(tmp_path: Path, heartbeat: str | None) -> None:
+    written(tmp_path, host="another", pid=1, heartbeat=heartbeat)
+    assert read_report(tmp_path)["status"] == "died"
+    require_idle(tmp_path)
+
+
+@pytest.mark.parametrize("number", ["EBADF", "ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL", "EIO", "ESTALE", "EPERM"])
+def test_where_there_are_no_locks_the_report_keeps_others_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
 ) -> None:
-    written(tmp_path, host="another", pid=1, heartbeat=heartbeat())
-    assert read_report(tmp_path)["status"] == status
-    if status == "running":
-        with pytest.raises(ConfigError, match="is being trained by process 1 on another"):
-            require_idle(tmp_path)
-    else:
+    def refused(file: int, operation: int) -> None:
+        raise OSError(getattr(errno, number), "no locks here")
+
+    monkeypatch.setattr(lock.fcntl, "flock", refused)
+    require_idle(tmp_path)
+    written(tmp_path)
+    with pytest.raises(ConfigError, match=rf"is being trained by process {os.getpid()} on {socket.gethostname()}"):
+        require_idle(tmp_path)
+    written(tmp_path, status="completed")
+    require_idle(tmp_path)
+
+
+@pytest.mark.parametrize("number", ["EAGAIN", "EACCES"])
+def test_a_lock_that_is_held_elsewhere_is_one_however_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    def held(file: int, operation: int) -> None:
+        raise OSError(getattr(errno, number), "held")
+
+    monkeypatch.setattr(lock.fcntl, "flock", held)
+    with pytest.raises(ConfigError, match="is being trained by another process"):
         require_idle(tmp_path)
 
 

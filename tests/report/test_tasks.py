@@ -19,7 +19,7 @@ from strobe.report.plots import pictures
 from strobe.report.stats import group
 from strobe.report.write import terminal_table, write_report
 from strobe.sweeps.display import Display, best_job
-from strobe.sweeps.jobs import Job
+from strobe.sweeps.job import Job
 from tests.report.test_cells import NASTY
 from tests.report.test_report import drawn, page, rows, write_run
 
@@ -362,6 +362,7 @@ def test_a_sweep_names_the_best_job_only_where_there_is_one(
     done = jobs(*objectives)
     found = best_job(done, mode=mode)
     assert found is (None if number is None else done[number])
-    display = Display(None, mode=mode, slots=1)
-    display.jobs = done
+    display = Display(None, mode=mode)
+    for each in done:
+        display.started(each)
     assert ("best" in display.summary_line()) == (number is not None)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
@@ -16,11 +15,13 @@ from omegaconf import DictConfig
 from strobe.config.compose import CONF, plain
 from strobe.record.identity import config_hash
 from strobe.sweeps.drive import Settings
+from strobe.sweeps.engine import End as JobEnd
+from strobe.sweeps.engine import Engine
 from strobe.sweeps.grid import run_grid
-from strobe.sweeps.jobs import Job, Planner
+from strobe.sweeps.job import Job
+from strobe.sweeps.planning import Planner
 from strobe.sweeps.sampling import SearchSettings
 from strobe.sweeps.search import run_search
-from strobe.sweeps.slots import Slot
 
 End = Callable[[Job, int], Mapping[str, Any]]
 """What the report of a job says, given it and how many jobs this process ran before."""
@@ -61,54 +62,46 @@ def well(job: Job, count: int) -> dict[str, Any]:
     return {"status": "completed", "objective": value, "metrics": {"val/acc": value}}
 
 
-class PretendPool:
-    """Takes the place of `strobe.sweeps.pool.Pool`: a job has ended as soon as it is waited for."""
+class PretendEngine(Engine):
+    """An engine whose jobs have ended as soon as they are waited for.
 
-    planner: Planner
-    end: End
-    log: Path  # a line for each job that was trained, whichever process pretended to
+    Args:
+        planner: Of their configs.
+        end: What their reports say.
+        log: Gets a line for each job that was trained, whichever process pretended to.
+    """
 
-    def __init__(self, slots: Sequence[Slot], *rest: object) -> None:
-        self._room = len(slots)
+    described = "one at a time"
+
+    def __init__(self, planner: Planner, end: End, log: Path) -> None:
+        self._planner, self._end, self._log = planner, end, log
         self._running: list[Job] = []
-
-    def __enter__(self) -> "PretendPool":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._running = []
 
     @property
     def has_room(self) -> bool:
-        return len(self._running) < self._room
-
-    @property
-    def running(self) -> list[Job]:
-        return self._running
+        return not self._running
 
     def start(self, job: Job, arguments: Sequence[str]) -> None:
-        job.status, job.began = "running", True
         self._running.append(job)
 
-    def wait(self, timeout: float | None = None) -> list[Job]:
-        job = self._running.pop(0)
-        report = {
-            **{"pid": os.getpid(), "host": socket.gethostname(), "error": None, "overrides": job.overrides},
-            "config_hash": config_hash(plain(self.planner.compose(job.overrides))),
-            **type(self).end(job, len(trained(self.log))),
-        }
-        with self.log.open("a") as file:
-            file.write(f"{job.directory.name}\n")
-        (job.directory / "report.json").write_text(json.dumps(report))
-        job.status, job.objective = report["status"], report.get("objective")
-        if report["error"]:
-            job.error = report["error"]["message"]
-        return [job]
+    def wait(self, timeout: float) -> list[tuple[Job, JobEnd]]:
+        ended, self._running = self._running, []
+        for job in ended:
+            report = {
+                **{"pid": os.getpid(), "host": socket.gethostname(), "error": None, "overrides": job.overrides},
+                "config_hash": config_hash(plain(self._planner.compose(job.overrides))),
+                **self._end(job, len(trained(self._log))),
+            }
+            with self._log.open("a") as file:
+                file.write(f"{job.directory.name}\n")
+            (job.directory / "report.json").write_text(json.dumps(report))
+        return [(job, JobEnd(code=0)) for job in ended]
 
-    def ask(self, number: int) -> None:
-        self._running = []
+    def ask(self, job: Job, number: int) -> None:
+        """It has ended anyway."""
 
-    kill = ask
+    def kill(self, job: Job) -> None:
+        """Likewise."""
 
 
 class Pretend:
@@ -117,22 +110,18 @@ class Pretend:
     Args:
         directory: Of the sweep.
         planner: Of its configs.
+        end: What the reports of their jobs say.
     """
 
-    def __init__(self, directory: Path, planner: Planner) -> None:
+    def __init__(self, directory: Path, planner: Planner, end: End = well) -> None:
         self.directory = directory
         self.planner = planner
+        self.end = end
 
     def settings(self, **fields: Any) -> Settings:
         values: dict[str, Any] = {"on_failure": "continue", "job_timeout": None, "rerun": None, **fields}
-        return Settings(
-            directory=self.directory,
-            slots=[Slot(1)],
-            objective="val/acc",
-            mode="max",
-            start_job=lambda *arguments: None,
-            **values,
-        )
+        engine = PretendEngine(self.planner, self.end, self.directory.parent / "trained.txt")
+        return Settings(directory=self.directory, engine=engine, retries=0, objective="val/acc", mode="max", **values)
 
     def search(
         self, *space: str, n_trials: int = 4, sampler: Any = "random", **fields: Any
@@ -152,15 +141,6 @@ class Pretend:
     def trained(self) -> list[str]:
         """Names of the jobs that were trained, by whichever process."""
         return trained(self.directory.parent / "trained.txt")
-
-
-def pretending(monkeypatch: pytest.MonkeyPatch, directory: Path, planner: Planner, end: End = well) -> Pretend:
-    """Have sweeps in this process pretend to train."""
-    pool = type(
-        "Pool", (PretendPool,), {"planner": planner, "log": directory.parent / "trained.txt", "end": staticmethod(end)}
-    )
-    monkeypatch.setattr("strobe.sweeps.drive.Pool", pool)
-    return Pretend(directory, planner)
 
 
 def trained(log: Path) -> list[str]:

@@ -15,11 +15,13 @@ import pytest
 
 from strobe.machine.disk import disk_error
 from strobe.record.report import read_report
-from strobe.sweeps import pool
 from strobe.sweeps.display import Display
 from strobe.sweeps.drive import drive
-from strobe.sweeps.jobs import Job, existing_runs
-from strobe.sweeps.pool import Pool, _Running, _settle
+from strobe.sweeps.engine import End, Engine
+from strobe.sweeps.engines.local import LocalEngine
+from strobe.sweeps.job import Job
+from strobe.sweeps.jobs import existing_runs
+from strobe.sweeps.pool import Pool
 from strobe.sweeps.slots import Slot
 from strobe.sweeps.summarize import SweepFailedError, summarize
 
@@ -34,10 +36,34 @@ def job(directory: Path, **fields: Any) -> Job:
     return Job(0, [], [], directory, hash="", **fields)
 
 
-def ended(directory: Path, code: int = 1) -> _Running:
+class Ending(Engine):
+    """An engine whose jobs end at once, as they are told."""
+
+    described = ""
+    has_room = True
+
+    def __init__(self, end: End) -> None:
+        self.end = end
+        self.started: list[Job] = []
+
+    def start(self, job: Job, arguments: Any) -> None:
+        self.started.append(job)
+
+    def wait(self, timeout: float) -> list[tuple[Job, End]]:
+        return [(self.started.pop(0), self.end) for _ in self.started[:1]]
+
+    def ask(self, job: Job, number: int) -> None:
+        raise NotImplementedError
+
+    kill = ask  # type: ignore[assignment]
+
+
+def ended(directory: Path, code: int = 1) -> Job:
     """A job whose process has ended."""
-    process: Any = SimpleNamespace(exitcode=code, pid=None)
-    return _Running(job(directory), Slot(1), process, began=0.0)
+    with Pool(Ending(End(code=code))) as pool:
+        pool.start(job(directory), [])
+        (over,) = pool.wait(timeout=0)
+    return over
 
 
 def leave(directory: Path, **report: Any) -> None:
@@ -49,11 +75,10 @@ def test_a_job_whose_end_can_not_be_written_down_has_ended_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("strobe.record.report.write_atomically", raises)
-    entry = ended(tmp_path / "000")
-    _settle(entry)
-    assert entry.job.status == "failed"
-    assert entry.job.error is not None
-    assert entry.job.error.startswith(
+    over = ended(tmp_path / "000")
+    assert over.status == "failed"
+    assert over.error is not None
+    assert over.error.startswith(
         "the process exited with code 1 before the run had ended; "
         f"can't write {tmp_path / '000' / 'report.json'}: No space left on device ("
     )
@@ -63,10 +88,9 @@ def test_a_run_that_another_process_trains_is_not_written_down_as_failed(tmp_pat
     """The job's own process is gone, refused perhaps; the report is that of the one that trains."""
     report = {"status": "running", "pid": os.getpid(), "host": socket.gethostname(), "started": "2999-01-01"}
     leave(tmp_path / "000", **report)
-    entry = ended(tmp_path / "000", code=2)
-    _settle(entry)
-    assert entry.job.status == "running"
-    assert entry.job.error == f"is being trained by process {os.getpid()} on {socket.gethostname()}"
+    over = ended(tmp_path / "000", code=2)
+    assert over.status == "running"
+    assert over.error == f"is being trained by process {os.getpid()} on {socket.gethostname()}"
     assert json.loads((tmp_path / "000" / "report.json").read_text()) == report
 
 
@@ -74,34 +98,32 @@ def test_a_run_whose_own_process_is_gone_has_failed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
     leave(tmp_path / "000", status="running", pid=process.pid, host=socket.gethostname())
-    entry = ended(tmp_path / "000", code=-9)
-    _settle(entry)
-    assert (entry.job.status, read_report(tmp_path / "000")["status"]) == ("failed", "failed")
+    over = ended(tmp_path / "000", code=-9)
+    assert (over.status, read_report(tmp_path / "000")["status"]) == ("failed", "failed")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"status": 5}', '{"status": "completed", "objective": "x"}', "\x00" * 100])
 def test_a_job_whose_report_is_damaged_has_failed(tmp_path: Path, text: str) -> None:
     (tmp_path / "000").mkdir()
     (tmp_path / "000" / "report.json").write_text(text)
-    entry = ended(tmp_path / "000", code=0)
-    _settle(entry)
-    assert (entry.job.status, read_report(tmp_path / "000")["status"]) == ("failed", "failed")
+    over = ended(tmp_path / "000", code=0)
+    assert (over.status, read_report(tmp_path / "000")["status"]) == ("failed", "failed")
 
 
 def test_a_slot_whose_process_could_not_begin_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Pool([Slot(1)], pool._settle) as one:  # type: ignore[arg-type]
-        process = SimpleNamespace(start=raises)
-        context = SimpleNamespace(Process=lambda **_: process, get_start_method=lambda: "spawn")
-        monkeypatch.setattr(one, "_context", context)
+    engine = LocalEngine([Slot(1)], drive)  # type: ignore[arg-type]
+    context = SimpleNamespace(Process=lambda **_: SimpleNamespace(start=raises), get_start_method=lambda: "spawn")
+    monkeypatch.setattr(engine, "_context", context)
+    with Pool(engine) as pool:
         with pytest.raises(OSError, match="No space"):
-            one.start(job(tmp_path), [])
-        assert one.has_room
-        assert one.running == []
+            pool.start(job(tmp_path), [])
+        assert pool.has_room
+        assert pool.running == []
 
 
 def test_output_that_can_not_be_written_ends_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(write=raises, flush=raises, isatty=lambda: False))
-    with Display(1, mode="max", slots=1) as display:
+    with Display(1, mode="max") as display:
         display.say("hello")
         display.started(job(tmp_path / "000"))
         display.ended(job(tmp_path / "000", status="completed", objective=0.5))
@@ -112,37 +134,21 @@ def test_a_fault_of_the_driver_lets_its_jobs_save_their_checkpoints(
 ) -> None:
     asked: list[int] = []
 
-    class Busy:
-        def __init__(self, *arguments: Any) -> None:
-            self.running: list[Job] = []
+    class Busy(Ending):
+        def wait(self, timeout: float) -> list[tuple[Job, End]]:
+            return super().wait(timeout) if asked else []
 
-        def __enter__(self) -> "Busy":
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            assert self.running == [], "none is killed"
-
-        has_room = True
-
-        def start(self, job: Job, arguments: Any) -> None:
-            job.began = True
-            self.running.append(job)
-
-        def ask(self, number: int) -> None:
+        def ask(self, job: Job, number: int) -> None:
             asked.append(number)
-
-        def wait(self, timeout: float) -> list[Job]:
-            return [self.running.pop()]
 
     def jobs() -> Any:
         yield job(tmp_path / "000")
         raise LookupError("of our own")
 
-    monkeypatch.setattr("strobe.sweeps.drive.Pool", Busy)
-    settings: Any = SimpleNamespace(slots=[], start_job=None, job_timeout=None, on_failure="continue")
+    settings: Any = SimpleNamespace(engine=Busy(End(code=0)), job_timeout=None, retries=0, on_failure="continue")
     planner: Any = SimpleNamespace(hydra_overrides=[])
     todo = jobs()
-    with pytest.raises(LookupError), Display(1, mode="max", slots=1) as display:
+    with pytest.raises(LookupError), Display(1, mode="max") as display:
         drive(lambda: next(todo), planner, settings, display, lambda job: None)
     assert asked == [15]
 

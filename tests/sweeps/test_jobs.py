@@ -1,5 +1,6 @@
 """From a sweep's overrides to its jobs: named, composed, matched with what is there, given a share of the machine."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +17,8 @@ from strobe.machine import devices
 from strobe.machine.devices import visible_gpus
 from strobe.record.identity import config_hash
 from strobe.sweeps.display import Display, best_job
+from strobe.sweeps.job import Job
 from strobe.sweeps.jobs import (
-    Job,
-    Planner,
     arguments_of,
     command_flags,
     existing_runs,
@@ -27,6 +27,7 @@ from strobe.sweeps.jobs import (
     prepare_directory,
     varying_keys,
 )
+from strobe.sweeps.planning import Planner
 from strobe.sweeps.slots import Slot, share_out
 
 
@@ -424,7 +425,7 @@ def plain_output(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_there_is_no_terminal_every_job_gets_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = job(tmp_path / "000_model.hidden=[64,32]", 0)
     bad = job(tmp_path / "001_x=[b]", 1)
-    with Display(3, mode="max", slots=2) as display:
+    with Display(3, mode="max") as display:
         display.say("3 jobs [in] all " + "x" * 200)
         for each in (good, bad):
             each.status = "running"
@@ -443,7 +444,7 @@ def test_where_there_is_no_terminal_every_job_gets_a_line(tmp_path: Path, capsys
 
 @pytest.mark.usefixtures("plain_output")
 def test_the_summary_counts_what_ended_otherwise_and_names_the_best(tmp_path: Path) -> None:
-    display = Display(None, mode="min", slots=1)
+    display = Display(None, mode="min")
     for number, (status, objective) in enumerate(
         [("completed", 0.5), ("completed", 0.25), ("failed", None), ("pruned", None), ("running", None)]
     ):
@@ -456,9 +457,31 @@ def test_the_summary_counts_what_ended_otherwise_and_names_the_best(tmp_path: Pa
 
 
 def test_nobody_waits_for_jobs_that_were_done_before(tmp_path: Path) -> None:
-    display = Display(2, mode="max", slots=1)
+    display = Display(2, mode="max")
     display.started(job(tmp_path / "000", status="completed", objective=0.5, plan="skip"))
     assert display.summary_line() == "1/2 done   best 0.5000 (000)"
+
+
+def test_a_table_of_a_thousand_jobs_is_drawn_now_and_then_and_is_right_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    clock = itertools.count(start=100, step=0.001)  # seconds; it is read at each change
+    monkeypatch.setattr("strobe.sweeps.display.time.monotonic", lambda: next(clock))
+    drawn: list[str] = []
+    display = Display(1000, mode="max")
+    table = display._table
+    monkeypatch.setattr(display, "_table", lambda: (drawn.append(display.summary_line()), table())[1])
+    with display:
+        for number in range(1000):
+            each = job(tmp_path / f"{number:03d}", number, status="running")
+            display.started(each)
+            each.status, each.objective = ("failed", None) if number % 10 == 9 else ("completed", number / 1000)
+            display.ended(each)
+    assert len(drawn) < 40
+    assert drawn[-1].startswith("1000/1000 done   100 failed   best 0.9980 (998)")
+    assert "998" in capsys.readouterr().out.splitlines()[-4]
 
 
 def test_the_best_job_is_the_best_of_those_that_completed(tmp_path: Path) -> None:

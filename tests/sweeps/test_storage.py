@@ -20,8 +20,9 @@ from strobe.record.journal import Journal, heal
 from strobe.record.journal_lines import line_of, record_of
 from strobe.record.report import read_report
 from strobe.record.study import open_study, study_storage
-from strobe.sweeps.jobs import Job, Planner
-from tests.sweeps.pretend import Pretend, planning, pretending, well
+from strobe.sweeps.job import Job
+from strobe.sweeps.planning import Planner
+from tests.sweeps.pretend import Pretend, planning, well
 
 Known = dict[int, tuple[Any, ...]]
 
@@ -34,7 +35,7 @@ def planner() -> Iterator[Planner]:
 
 @pytest.fixture
 def search(tmp_path: Path, planner: Planner, monkeypatch: pytest.MonkeyPatch) -> Pretend:
-    return pretending(monkeypatch, tmp_path / "s", planner)
+    return Pretend(tmp_path / "s", planner)
 
 
 def known(directory: Path) -> Known:
@@ -48,12 +49,11 @@ def ends(jobs: list[Job]) -> list[tuple[int, str, float | None, str]]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, planner: Planner) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory, planner: Planner) -> Path:
     """A search of four trials that nothing has disturbed."""
-    with pytest.MonkeyPatch.context() as patch:
-        pretend = pretending(patch, tmp_path_factory.mktemp("finished") / "s", planner)
-        pretend.search()
-        yield pretend.directory
+    pretend = Pretend(tmp_path_factory.mktemp("finished") / "s", planner)
+    pretend.search()
+    return pretend.directory
 
 
 def copy(finished: Path, search: Pretend) -> Known:
@@ -457,7 +457,7 @@ def the_first_two_fail(job: Job, count: int) -> Mapping[str, Any]:
 
 @pytest.fixture
 def flaky(tmp_path: Path, planner: Planner, monkeypatch: pytest.MonkeyPatch) -> Pretend:
-    return pretending(monkeypatch, tmp_path / "s", planner, the_first_two_fail)
+    return Pretend(tmp_path / "s", planner, the_first_two_fail)
 
 
 def test_trials_that_failed_are_failed_when_the_command_is_repeated(
@@ -521,7 +521,7 @@ def no_result(job: Job, count: int) -> Mapping[str, Any]:
 def test_a_job_without_a_result_is_a_failed_trial_and_the_search_goes_on(
     tmp_path: Path, planner: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretend = pretending(monkeypatch, tmp_path / "s", planner, no_result)
+    pretend = Pretend(tmp_path / "s", planner, no_result)
     jobs, _ = pretend.search()
     assert [(job.status, job.error) for job in jobs] == [
         ("failed", "what is searched for is missing, or no finite number")

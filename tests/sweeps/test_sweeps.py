@@ -2,70 +2,18 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, TEST_CONF, report
-
-LONG = ("trainer.max_epochs=300", "trainer.enable_progress_bar=false")
+from tests.sweeps.started import LONG, Sweeps, finish, has_trained, is_alive, jobs, until
 
 
 @pytest.fixture
-def sweep(tmp_path: Path, tiny_root: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start a sweep called `s` in a fresh directory."""
-
-    def start(*arguments: str, multirun: bool = True, epochs: int = 2) -> subprocess.Popen[str]:
-        flags = [f"--config-dir={TEST_CONF}", *(["-m"] if multirun else [])]
-        common = ["data=tiny", f"data.root={tiny_root}", "sweep.name=s", f"trainer.max_epochs={epochs}", "logger=none"]
-        return subprocess.Popen(
-            [sys.executable, "-m", "src.train", *flags, *common, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    return start
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=240)  # only a hang takes so long, on a busy machine too
-    return process.returncode, output
-
-
-def jobs(tmp_path: Path) -> dict[str, dict[str, Any]]:
-    """Directory name -> report, of every job of the sweep."""
-    found = sorted((tmp_path / "outputs" / "sweeps" / "s").glob("[0-9]*/report.json"))
-    return {path.parent.name: report(path.parent) for path in found}
-
-
-def until(condition: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-def has_trained(tmp_path: Path, count: int) -> bool:
-    """Whether so many jobs have a checkpoint to go on from."""
-    return len(list((tmp_path / "outputs/sweeps/s").glob("[0-9]*/checkpoints/last.ckpt"))) >= count
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+def sweep(tmp_path: Path, tiny_root: Path) -> Sweeps:
+    return Sweeps(tmp_path, tiny_root)
 
 
 def test_a_job_that_ends_badly_ends_alone_and_the_table_says_it(sweep: Any, tmp_path: Path) -> None:
@@ -123,39 +71,6 @@ def test_the_same_command_again_repeats_nothing_and_runs_what_failed_if_asked(sw
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_what_runs_and_the_same_command_goes_on(sweep: Any, tmp_path: Path) -> None:
-    process = sweep("seed=1,2,3", *LONG)
-    until(lambda: has_trained(tmp_path, 2))
-    process.send_signal(signal.SIGINT)
-    code, output = finish(process)
-    assert code == 130, output
-    statuses = [each["status"] for each in jobs(tmp_path).values()]
-    assert statuses == ["interrupted", "interrupted"]
-    code, output = finish(sweep("seed=1,2,3", *LONG))
-    assert "1 to run, 2 to continue" in output
-    assert code == 0, output
-    found = jobs(tmp_path)
-    assert [each["status"] for each in found.values()] == ["completed"] * 3
-    with (tmp_path / "outputs/sweeps/s/000_seed=1/metrics.csv").open() as file:
-        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(300))
-
-
-@pytest.mark.slow
-def test_a_killed_driver_leaves_no_process_and_the_same_command_finishes_the_sweep(sweep: Any, tmp_path: Path) -> None:
-    process = sweep("seed=1,2", *LONG)
-    until(lambda: has_trained(tmp_path, 2))
-    pids = [each["pid"] for each in jobs(tmp_path).values()]
-    assert all(is_alive(pid) for pid in pids)
-    process.kill()
-    process.communicate()
-    until(lambda: not any(is_alive(pid) for pid in pids), seconds=10)
-    assert [each["status"] for each in jobs(tmp_path).values()] == ["running", "running"]
-    code, output = finish(sweep("seed=1,2", *LONG))
-    assert "2 to continue" in output
-    assert code == 0, output
-
-
-@pytest.mark.slow
 def test_the_same_sweep_twice_at_once_is_refused(sweep: Any, tmp_path: Path) -> None:
     process = sweep("seed=1,2", *LONG)
     until(lambda: has_trained(tmp_path, 1))
@@ -182,14 +97,6 @@ def test_a_sweep_that_is_refused_leaves_nothing(sweep: Any, tmp_path: Path, argu
     assert output.startswith("model.hidden=0: " if not name else "sweep.name='../up': must be the name of a directory")
     assert len(output.splitlines()) == 1
     assert [path for path in tmp_path.rglob("*") if "data" not in path.parts] == []
-
-
-@pytest.mark.slow
-def test_a_job_that_takes_too_long_is_stopped(sweep: Any, tmp_path: Path) -> None:
-    code, _ = finish(sweep("seed=1", "sweep.job_timeout=4", *LONG, "trainer.max_epochs=100000"))
-    assert code == 1
-    (found,) = jobs(tmp_path).values()
-    assert (found["status"], found["error"]["message"]) == ("failed", "stopped after sweep.job_timeout")
 
 
 @pytest.mark.slow

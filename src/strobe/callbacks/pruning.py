@@ -27,6 +27,7 @@ class Pruning(Checkpoint):
         self.study = study
         self.trial = trial
         self.metric = metric
+        self._untold: dict[int, float] = {}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the metric.
@@ -44,10 +45,15 @@ class Pruning(Checkpoint):
             raise PrunedError(f"pruned after epoch {epoch + 1}: {self.metric} is {value}, others do better")
 
     def _is_worse(self, value: float, epoch: int) -> bool:
+        self._untold[epoch] = value
         try:
             trial = open_trial(self.study, self.trial)
-            trial.report(value, epoch)
+            for earlier in list(self._untold):
+                trial.report(self._untold[earlier], earlier)
+                del self._untold[earlier]
             return bool(trial.should_prune())
-        except Exception as error:  # the search's disk is full, its journal damaged: the run is worth more than that
-            log.warning("The search is not told of epoch %d: %s", epoch + 1, printable(first_line(error)))
+        # The search's disk is full, its journal damaged, its database away: the run is worth more than that.
+        except Exception as error:
+            said = printable(first_line(error))
+            log.warning("The search is not told of epoch %d, it may be later: %s", epoch + 1, said)
             return False

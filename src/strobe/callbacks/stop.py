@@ -141,7 +141,8 @@ class StopGracefully(Callback):
         """Save the step at which the run stops; at the end of an epoch that has been done."""
         self.request.fitting = False
         asked = self.request.reason is not None and isinstance(exception, self.request.reason)
-        if not asked or not lightning_state.within_epoch(trainer) or not self.recorder.save:
+        is_lost = self.recorder.record.lost is not None
+        if not asked or is_lost or not lightning_state.within_epoch(trainer) or not self.recorder.save:
             return
         if (why := self.recorder.not_within_epoch(pl_module)) is not None:
             self.request.not_saved = f"{why}, so a resumed run begins epoch {trainer.current_epoch + 1} anew"

@@ -1,9 +1,12 @@
 """What Strobe's Hydra plugins do for `-m`: a grid or a search from Hydra's config, without torch until a job runs."""
 
+import inspect
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
@@ -12,15 +15,31 @@ from strobe.commands.train import main as train
 from strobe.config.overrides import idle_additions
 from strobe.config.rules import RULES
 from strobe.config.values import objective
-from strobe.errors import require
+from strobe.errors import ConfigError, require
+from strobe.record.layout import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
     from strobe.sweeps.drive import Settings
-    from strobe.sweeps.jobs import Job, Planner
+    from strobe.sweeps.engine import Engine
+    from strobe.sweeps.job import Job
+    from strobe.sweeps.planning import Planner
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a sweep's jobs run, as its launcher says.
+
+    Attributes:
+        kind: Of engine.
+        settings: Its arguments.
+    """
+
+    kind: Literal["local", "slurm", "ray"]
+    settings: Mapping[str, Any]
 
 
 def grid(
-    config: DictConfig, loader: ConfigLoader, batch: Sequence[Sequence[str]], first: int, room: Mapping[str, Any]
+    config: DictConfig, loader: ConfigLoader, batch: Sequence[Sequence[str]], first: int, place: Place
 ) -> "list[Job]":
     """Run the jobs of a grid and sum up; with ``validate=only``, say what they amount to.
 
@@ -29,7 +48,7 @@ def grid(
         loader: Hydra's.
         batch: The overrides of each job.
         first: Number of the first.
-        room: Arguments of `strobe.sweeps.slots.share_out`.
+        place: Where its jobs run.
 
     Raises:
         RunError: If a job did not complete, or the sweep was stopped.
@@ -40,16 +59,17 @@ def grid(
     if config.validate == "only":
         from strobe.config.plan import plan  # torch: only where targets and signatures are asked for
 
-        print(plan([planner.compose(overrides) for overrides in batch]))
+        print(plan(planner.each(batch)))
         return []
-    settings = _settings(config, room)
-    jobs = run_grid(batch, first, planner, settings)
+    settings = _settings(config, place)
+    with settings.engine:
+        jobs = run_grid(batch, first, planner, settings)
     _summarize(jobs, settings)
     return jobs
 
 
 def search(
-    config: DictConfig, loader: ConfigLoader, space: Sequence[str], how: Mapping[str, Any], room: Mapping[str, Any]
+    config: DictConfig, loader: ConfigLoader, space: Sequence[str], how: Mapping[str, Any], place: Place
 ) -> None:
     """Run a search and sum up.
 
@@ -58,7 +78,7 @@ def search(
         loader: Hydra's.
         space: The overrides of the command.
         how: Fields of `strobe.sweeps.sampling.SearchSettings`.
-        room: Arguments of `strobe.sweeps.slots.share_out`.
+        place: Where its jobs run.
 
     Raises:
         RunError: If a trial's job failed, or the search was stopped.
@@ -67,8 +87,11 @@ def search(
     from strobe.sweeps.search import run_search
 
     searching = SearchSettings(**how)
-    settings = _settings(config, room)
-    jobs, troubles = run_search(space, searching, _planner(config, loader), settings)
+    if (database := searching.database()) is not None:
+        os.environ[STORAGE_VARIABLE] = database.url  # for jobs, which inherit it, and the report: no file has passwords
+    settings = _settings(config, place)
+    with settings.engine:
+        jobs, troubles = run_search(space, searching, _planner(config, loader), settings)
     _summarize(jobs, settings, troubles)
 
 
@@ -86,32 +109,63 @@ def run_job(arguments: Sequence[str], directory: str, environment: Mapping[str, 
 
 
 def _planner(config: DictConfig, loader: ConfigLoader) -> "Planner":
-    from strobe.sweeps.jobs import Planner  # as in `grid`
+    from strobe.sweeps.planning import Planner  # as in `grid`
 
     return Planner(loader, config.hydra.job.config_name, config.hydra.overrides.hydra)
 
 
-def _settings(config: DictConfig, room: Mapping[str, Any]) -> "Settings":
+def _settings(config: DictConfig, place: Place) -> "Settings":
     from strobe.sweeps.drive import Settings  # as in `grid`
-    from strobe.sweeps.slots import share_out
 
     # Of the jobs' configs each is checked in full; these are looked at before there is one.
-    keys = ("objective", "monitor.metric", "monitor.mode", "sweep.on_failure", "sweep.job_timeout", "sweep.rerun")
+    of_the_sweep = ("on_failure", "job_timeout", "retries", "rerun")
+    keys = ("objective", "monitor.metric", "monitor.mode", *(f"sweep.{key}" for key in of_the_sweep))
     values = {key: OmegaConf.select(config, key) for key in keys}
     wrong = [RULES[key].refusal(key, value) for key, value in values.items() if not RULES[key].holds(value)]
     require(wrong + idle_additions(config.hydra))
     sweep = config.sweep
     metric, mode = objective(config)
+    directory = Path(str(config.hydra.sweep.dir)).resolve()
     return Settings(
-        directory=Path(str(config.hydra.sweep.dir)).resolve(),
-        slots=share_out(config.trainer, **room),
+        directory=directory,
+        engine=_engine(place, config, directory),
         on_failure=sweep.on_failure,
         job_timeout=None if sweep.job_timeout is None else float(sweep.job_timeout),
+        retries=sweep.retries,
         rerun=sweep.rerun,
         objective=metric,
         mode=mode,
-        start_job=run_job,
     )
+
+
+def _engine(place: Place, config: DictConfig, directory: Path) -> "Engine":
+    """The engine of a sweep; each has packages of its own, which the others do without."""
+    match place.kind:
+        case "local":
+            from strobe.sweeps.engines.local import LocalEngine
+            from strobe.sweeps.slots import share_out
+
+            return LocalEngine(share_out(config.trainer, **place.settings), run_job)
+        case "slurm":
+            try:
+                from strobe.sweeps.engines.slurm.settings import slurm_engine
+            except ModuleNotFoundError as error:
+                raise ConfigError(f"hydra/launcher=slurm: {error}; pip install -e '.[slurm]'") from None
+            settings = {
+                key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+                for key, value in place.settings.items()
+            }
+            return slurm_engine(directory, config.trainer, **settings)
+        case "ray":
+            from strobe.sweeps.engines.ray.engine import RayEngine
+
+            known = inspect.signature(RayEngine).parameters
+            require(
+                f"hydra.launcher.{key}: hydra/launcher=ray has no such key"
+                for key in place.settings
+                if key not in known
+            )
+            return RayEngine(directory, run_job, **place.settings)
 
 
 def _summarize(jobs: "list[Job]", settings: "Settings", troubles: Sequence[str] = ()) -> None:

@@ -25,8 +25,10 @@ from strobe.config.saved import damage_named
 from strobe.config.values import objective, problems
 from strobe.distributed import slurm
 from strobe.errors import ConfigError, require
-from strobe.machine.secrets import learn_typed
+from strobe.machine.secrets import learn_typed, learn_url
 from strobe.machine.terminal import exit_code
+
+_OF_SWEEPS = ("hydra/launcher", "hydra.launcher")
 
 
 class Ended(BaseException):
@@ -116,6 +118,9 @@ def _task_of(resumed: Resumed, typed: Sequence[str]) -> Callable[[DictConfig], f
 def _story(cfg: DictConfig, overrides: Sequence[str]) -> float | None:
     hydra_config = HydraConfig.get()
     try:
+        if hydra_config.mode == RunMode.RUN:
+            idle = [text for text in hydra_config.overrides.hydra if text.lstrip("+").startswith(_OF_SWEEPS)]
+            require(f"{text}: says where the jobs of a sweep run, and this is a single run: add -m" for text in idle)
         require(problems(cfg))
         # torch and lightning take seconds: they are imported once the config is known to be right
         from strobe.run.story import train
@@ -149,5 +154,6 @@ def _of_a_search(cfg: DictConfig) -> list[partial[Any]]:
         return []
     from strobe.callbacks.pruning import Pruning  # optuna: only in a search
 
+    learn_url(os.environ.get("STROBE_STORAGE", ""))
     metric = objective(cfg)[0]
     return [] if metric is None else [partial(Pruning, Path(study), int(trial), metric)]

@@ -54,13 +54,13 @@ def resolved(cfg: DictConfig) -> DictConfig:
     return values
 
 
-def settled(cfg: DictConfig) -> dict[str, Any]:
-    """The same as plain containers."""
+def settled(cfg: DictConfig | Mapping[Any, Any]) -> dict[str, Any]:
+    """The same as plain containers; of a config, or of its values where they are resolved already."""
     return {**plain(cfg), **dict.fromkeys(idle_groups(cfg))}
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
+def plain(cfg: DictConfig | Mapping[Any, Any]) -> dict[str, Any]:
     """A config as plain containers."""
-    container = OmegaConf.to_container(cfg, resolve=True)
+    container = OmegaConf.to_container(cfg, resolve=True) if isinstance(cfg, DictConfig) else cfg
     assert isinstance(container, Mapping), "a DictConfig becomes a dict"
     return {str(key): value for key, value in container.items()}

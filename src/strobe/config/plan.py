@@ -2,45 +2,93 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from strobe.config.checks import problems_with_libraries
-from strobe.config.compose import plain, resolved
-from strobe.config.targets import resolve
+from strobe.config.abilities import data_problems, machine_problems
+from strobe.config.compose import settled
+from strobe.config.resolving import resolve
+from strobe.config.seen import Seen, fingerprint
+from strobe.config.targets import problems_with_targets
 from strobe.config.tasks import serves_images
 from strobe.config.trial import problems_when_built
-from strobe.config.values import problems
+from strobe.config.values import looked_through
 from strobe.errors import require
 from strobe.machine.table import aligned
 
-_BUILT = ("task", "model", "optimizer", "scheduler", "loss", "metrics", "callbacks", "logger", "trainer")
 _ARCHITECTURE = ("task", "model")  # what a net is made of, beside the data
 
 
-def plan(cfgs: Sequence[DictConfig]) -> str:
-    """Check configs and say what they amount to.
+def plan(cfgs: Iterable[DictConfig]) -> str:
+    """Check configs, one after another, and say what they amount to.
 
     Raises:
         ConfigError: If anything is wrong with any of them; lists all of it.
     """
-    require(dict.fromkeys(problem for cfg in cfgs for problem in problems(cfg)))
-    cfgs = [resolved(cfg) for cfg in cfgs]
-    require(dict.fromkeys(problem for cfg in cfgs for problem in problems_with_libraries(cfg)))
-    different = {json.dumps([plain(cfg)[group] for group in _BUILT] + [_dataset(cfg)]): cfg for cfg in cfgs}
-    require(dict.fromkeys(problem for cfg in different.values() for problem in problems_when_built(cfg)))
-    nets = {
-        json.dumps([plain(cfg)[group] for group in _ARCHITECTURE] + [_dataset(cfg)], sort_keys=True) for cfg in cfgs
-    }
-    steps = [estimated_steps(cfg) for cfg in cfgs]
-    known = [count for count in steps if count is not None]
+    tally = _Tally()
+    for cfg in cfgs:
+        tally.add(cfg)
+    for wrong in (tally.wrong_values, tally.wrong_targets, tally.wrong_when_built):
+        require(wrong)
     rows = [
-        ("jobs", f"{len(cfgs)}"),
-        ("architectures", f"{len(nets)}"),
-        ("optimizer steps", f"{sum(known):,}" + ("" if len(known) == len(steps) else " and some that can't be told")),
+        ("jobs", f"{tally.jobs}"),
+        ("architectures", f"{len(tally.nets)}"),
+        ("optimizer steps", f"{tally.steps:,}" + (" and some that can't be told" if tally.some_endless else "")),
     ]
     return aligned(rows)
+
+
+class _Tally:
+    """Looks at configs and keeps none of them; what most have in common it looks at once.
+
+    Once a value is wrong it looks at nothing but values, and then at nothing but values and targets.
+    """
+
+    def __init__(self) -> None:
+        self.jobs = self.steps = 0
+        self.some_endless = False
+        self.nets = Seen()
+        self.wrong_values: dict[str, None] = {}
+        self.wrong_targets: dict[str, None] = {}
+        self.wrong_when_built: dict[str, None] = {}
+        self._right, self._tried = Seen(), Seen()
+        self._steps: dict[bytes, int | None] = {}
+
+    def add(self, cfg: DictConfig) -> None:
+        """Check a config and count what it amounts to."""
+        self.jobs += 1
+        resolved, wrong = looked_through(cfg)
+        self.wrong_values |= dict.fromkeys(wrong)
+        if self.wrong_values:
+            return
+        values = settled(resolved)
+        wrong = problems_with_targets(values, self._right)
+        steps = None if wrong else self._asked_of_machine(values, wrong)
+        self.wrong_targets |= dict.fromkeys(wrong)
+        if self.wrong_targets:
+            return
+        self.wrong_when_built |= dict.fromkeys(problems_when_built(values, self._tried))
+        self.nets.add([json.dumps([values[group] for group in _ARCHITECTURE], sort_keys=True), _dataset(cfg)])
+        self.steps += steps or 0
+        self.some_endless |= steps is None
+
+    def _asked_of_machine(self, values: Mapping[str, Any], wrong: list[str]) -> int | None:
+        """The steps of a run; adds to ``wrong`` what the machine or the dataset does not allow."""
+        asked = {
+            "trainer": values["trainer"],
+            "optimizer": {"_target_": (values.get("optimizer") or {}).get("_target_")},
+            "data": {key: value for key, value in values["data"].items() if key != "seed"},
+        }
+        known = fingerprint(asked)
+        if known not in self._steps:
+            config = OmegaConf.create(asked)
+            wrong += [*machine_problems(config), *data_problems(config)]
+            if wrong:
+                return None
+            self._steps[known] = estimated_steps(config)
+        return self._steps[known]
 
 
 def estimated_steps(cfg: DictConfig) -> int | None:

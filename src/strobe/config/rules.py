@@ -197,6 +197,7 @@ RULES: dict[str, Rule] = {
     ),
     "sweep.on_failure": choice("continue", "stop"),
     "sweep.job_timeout": number(above=0, or_=[None], example=3600),
+    "sweep.retries": whole(min=0, example=3),
     "sweep.rerun": choice(None, "failed", "all"),
     "trainer.max_epochs": whole(min=1, or_=[None, -1], example=5),
     "trainer.min_epochs": whole(min=1, or_=[None], example=1),

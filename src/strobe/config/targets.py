@@ -20,6 +20,7 @@ from strobe.config.kinds import (
 from strobe.config.overrides import nearest
 from strobe.config.parameters import Parameters
 from strobe.config.resolving import found, resolve
+from strobe.config.seen import Seen
 from strobe.data.datamodule import ImageDataModule
 from strobe.record.settings import leaves
 
@@ -29,15 +30,26 @@ _OF_HYDRA = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 _NEEDED = ("model", "optimizer", "loss")  # what these groups make, a task that asks for it can't do without
 
 
-def problems_with_targets(cfg: DictConfig) -> list[str]:
-    """Everything wrong with the targets of a config, or of a part of one, and with their arguments."""
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict), "a DictConfig becomes a dict"
+def problems_with_targets(cfg: DictConfig | Mapping[Any, Any], right: Seen | None = None) -> list[str]:
+    """Everything wrong with the targets of a config, or of a part of one, and with their arguments.
+
+    Args:
+        cfg: The config, or its values.
+        right: Groups of other configs with which nothing was wrong: they are not gone through again. Takes these too.
+    """
+    config = OmegaConf.to_container(cfg, resolve=True) if isinstance(cfg, DictConfig) else cfg
+    assert isinstance(config, Mapping), "a DictConfig becomes a dict"
     groups = {str(key): value for key, value in config.items()}
     check = _Check(groups)
     wrong: list[str] = []
     for key, value in groups.items():
-        wrong += check.place(key, value) if key in NODES or key in COLLECTIONS else _stray(key, value)
+        if key not in NODES and key not in COLLECTIONS:
+            wrong += _stray(key, value)
+        elif right is None or (looked_at := [key, value, *check.looks_at]) not in right:
+            found_here = list(check.place(key, value))
+            wrong += found_here
+            if right is not None and not found_here:
+                right.add(looked_at)
     return list(dict.fromkeys(wrong))
 
 
@@ -67,6 +79,10 @@ class _Check:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
         self.facts = known_facts(config["data"]) if "data" in config else None
+        data = config.get("data")
+        absent = [group for group in _NEEDED if group in config and config[group] is None]
+        self.looks_at = (data.get("_target_") if isinstance(data, dict) else data, absent)
+        """All of the config that counts for what is wrong with a group, beside the group itself."""
 
     def place(self, path: str, value: Any) -> Iterator[str]:
         """What is wrong with a place that takes nodes of one kind."""

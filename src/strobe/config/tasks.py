@@ -53,7 +53,7 @@ _SHIPPED = {
 }
 
 
-def interface(cfg: DictConfig) -> Interface:
+def interface(cfg: DictConfig | Mapping[Any, Any]) -> Interface:
     """What the task of a config takes and logs; of one whose class can't be imported, that it takes everything."""
     node = cfg.get("task") or {}
     if not isinstance(node, Mapping | DictConfig):  # said by what checks targets
@@ -77,7 +77,7 @@ def interface(cfg: DictConfig) -> Interface:
     return Interface(task.__name__, _without_given(groups, node), metrics)
 
 
-def idle_groups(cfg: DictConfig) -> list[str]:
+def idle_groups(cfg: DictConfig | Mapping[Any, Any]) -> list[str]:
     """The groups that a config has and its task doesn't take: what they name would not be in effect.
 
     They are null in a run's config, but only once interpolations, which may lead into them, are values.

@@ -23,11 +23,13 @@ from strobe.config.kinds import COLLECTIONS, NODES
 from strobe.config.parameters import Parameters
 from strobe.config.resolving import resolve
 from strobe.config.seclusion import Seclusion
+from strobe.config.seen import Seen
 from strobe.config.tasks import serves_images
 from strobe.errors import first_line
 from strobe.tasks.classifier import Classifier
 
 _IMAGES = 2  # in the batch that a net is tried with: normalization over a batch of one is an error
+_FACTORIES = ("optimizer", "scheduler")
 _STEPS = 1000  # of a schedule that is as long as the run, whose length is known only with its data
 _META = re.compile(
     "(?<![a-z])meta(?![a-z])", re.IGNORECASE
@@ -35,17 +37,49 @@ _META = re.compile(
 _PLAIN_SPEAKING = (ValueError, TypeError, RuntimeError)
 
 
-def problems_when_built(cfg: DictConfig) -> list[str]:
+def problems_when_built(cfg: DictConfig | Mapping[Any, Any], tried: Seen | None = None) -> list[str]:
     """What classes refuse of a config that `problems_with_targets` finds nothing wrong with, one line each.
 
     What can't be tried without data, files or the network is passed over.
+
+    Args:
+        cfg: The config, or its values.
+        tried: What was made of other configs: it is not made again. Takes what is made of this one.
     """
+    config = plain(cfg)
+    factories = [config.get(group) for group in _FACTORIES]
+    rest = _without_factories(config)
+    tried = Seen() if tried is None else tried
+    if not tried.add([rest, factories]):
+        return []
     with ExitStack() as quiet:
         quiet.enter_context(isolate_rng(include_cuda=False))
         quiet.enter_context(warnings.catch_warnings(action="ignore"))
         quiet.enter_context(redirect_stdout(StringIO()))  # what a class says as it is made, it will say again
         quiet.enter_context(redirect_stderr(StringIO()))
-        return _Trial(plain(cfg)).problems()
+        trial = _Trial(config)
+        # Our tasks keep the factories as they are; another's may refuse what it is given.
+        if rest in tried and _task_of(config).startswith("strobe.tasks."):
+            return trial.problems_of_factories()
+        wrong = trial.problems()
+        if not wrong and "task" in trial.made:
+            tried.add(rest)
+        return wrong
+
+
+def _without_factories(config: Mapping[str, Any]) -> list[Any]:
+    """All of a config that counts for what can be made of it, but for the optimizer and the schedule."""
+    data = config.get("data")
+    images = None
+    if data is not None and serves_images(data):
+        images = {key: value for key, value in data.items() if key != "seed"}  # which only has to be a number
+    others = ("task", "model", "loss", "metrics", "compile", "decay_norm_and_bias")
+    return [images, (config.get("monitor") or {}).get("metric"), *(config.get(key) for key in others)]
+
+
+def _task_of(config: Mapping[str, Any]) -> str:
+    node = config.get("task")
+    return f"{Classifier.__module__}." if node is None else str(node["_target_"])
 
 
 class _Trial:
@@ -59,11 +93,12 @@ class _Trial:
         self.config = config
         self.wrong: list[str] = []
         self.data: Any = None
-        self.facts = self._facts(config.get("data"))
-        self.made: dict[str, Any] = {}  # by the name under which a task is offered it
+        self.facts: dict[str, Any] = {}
+        self.made: dict[str, Any] = {}  # by the name under which a task is offered it; and the task
 
     def problems(self) -> list[str]:
         """One line for each thing that was refused."""
+        self.facts = self._facts(self.config.get("data"))
         for name, node in ((self.config.get("data") or {}).get("augmentations") or {}).items():
             if self.config["data"] is not None and serves_images(self.config["data"]) and isinstance(node, dict):
                 self._make(f"data.augmentations.{name}", node)
@@ -75,6 +110,11 @@ class _Trial:
         self._keep("net", self._make("model", self.config.get("model")))
         self._factories()
         self._task()
+        return self.wrong
+
+    def problems_of_factories(self) -> list[str]:
+        """The same of the optimizer and the schedule alone, which nothing else depends on."""
+        self._factories()
         return self.wrong
 
     def _make(self, path: str, node: Any, offered: Mapping[str, Any] | None = None) -> Any:
@@ -152,7 +192,7 @@ class _Trial:
         takes = Parameters.of(named)
         if takes is not None and not (NODES["task"].offered & takes.by_name.keys()) - node.keys() <= offered.keys():
             return
-        self._make("task", node, offered)
+        self._keep("task", self._make("task", node, offered))
 
     def _classify(self) -> None:
         """Give the net a batch of images, and the loss what it makes of them."""

@@ -18,27 +18,38 @@ from strobe.record.settings import leaves
 
 _NOT_SET = re.compile("Environment variable '(.*)' not found")
 _UNITS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1, "weeks": 604800, "milliseconds": 1e-3}
+_LEFT_OPEN = ("???", MASK)
 _OWN_GROUPS = {"trainer.logger": "logger=<option>", "trainer.callbacks": "callbacks=<option>"}
 
 
 def problems(cfg: DictConfig) -> list[str]:
     """Everything wrong with the values of a composed config, one line each; an empty list is a pass."""
-    wrong = list(unresolved(cfg))
-    if wrong:
-        return wrong
-    container = OmegaConf.to_container(cfg, resolve=True)
-    wrong += odd_entries(container)
-    if wrong:
-        return wrong
+    return looked_through(cfg)[1]
+
+
+def looked_through(cfg: DictConfig) -> tuple[dict[Any, Any], list[str]]:
+    """The values of a composed config, interpolations resolved, and everything wrong with them, one line each.
+
+    The values are empty where some can't be resolved.
+    """
+    values = _complete(cfg)
+    if values is None:
+        if wrong := list(unresolved(cfg)):
+            return {}, wrong
+        values = _resolved(cfg)
+    if wrong := list(odd_entries(values)):
+        return values, wrong
     images = serves_images(cfg.data)
     for key, rule in RULES.items():
         if key.startswith("data.") and not images:
             continue
-        if _has(cfg, key) and not rule.holds(value := OmegaConf.select(cfg, key)):
-            wrong.append(rule.refusal(key, value, _OWN_GROUPS.get(key)))
+        parent, _, name = key.rpartition(".")
+        node = _at(values, parent)
+        if isinstance(node, dict) and name in node and not rule.holds(node[name]):
+            wrong.append(rule.refusal(key, OmegaConf.select(cfg, key), _OWN_GROUPS.get(key)))
     reported = {line.partition("=")[0] for line in wrong}
-    wrong += [line for key, line in _odd_leaves(container) if key not in reported]
-    return wrong or list(_combinations(cfg))
+    wrong += [line for key, line in _odd_leaves(values) if key not in reported]
+    return values, wrong or list(_combinations(cfg))
 
 
 def monitored(cfg: DictConfig) -> tuple[str | None, Mode]:
@@ -161,7 +172,24 @@ def _time_limit(duration: object) -> Iterator[str]:
         yield f"trainer.max_time={duration}: must be <dd:hh:mm:ss>, for example trainer.max_time=00:01:30:00"
 
 
-def _has(cfg: DictConfig, key: str) -> bool:
-    parent, _, name = key.rpartition(".")
-    node = OmegaConf.select(cfg, parent) if parent else cfg
-    return isinstance(node, DictConfig) and name in node
+def _complete(cfg: DictConfig) -> dict[Any, Any] | None:
+    """The values of a config; None where some are missing, masked or can't be resolved, as `unresolved` says."""
+    try:
+        values = _resolved(cfg)
+    except OmegaConfBaseException:
+        return None
+    return None if any(value in _LEFT_OPEN for _, value in leaves(values, into_lists=True)) else values
+
+
+def _resolved(cfg: DictConfig) -> dict[Any, Any]:
+    values = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(values, dict), "a DictConfig becomes a dict"
+    return values
+
+
+def _at(values: dict[Any, Any], path: str) -> Any:
+    """What stands at a dotted path; None where nothing does."""
+    node: Any = values
+    for name in filter(None, path.split(".")):
+        node = node.get(name) if isinstance(node, dict) else None
+    return node

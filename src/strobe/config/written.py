@@ -10,7 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers.oc import env
 
-from strobe.machine.secrets import is_secret, learn, learn_all, masked, masked_override, redacted
+from strobe.machine.secrets import is_secret, learn, learn_all, learn_url, masked, masked_override, redacted
 
 _RESOLVER = "oc.env"
 _SHORTEST = 8  # a value from the environment that is masked in messages too, although no name says it is a secret
@@ -40,6 +40,10 @@ def without_secrets(config: DictConfig) -> DictConfig | None:
     harmless: Any = masked(plain)
     for kind, typed in harmless["hydra"]["overrides"].items():
         harmless["hydra"]["overrides"][kind] = [masked_override(str(override)) for override in typed]
+    sweeper = harmless["hydra"].get("sweeper")
+    if isinstance(sweeper, dict) and isinstance(storage := sweeper.get("storage"), str):
+        learn_url(storage)
+        sweeper["storage"] = redacted(storage)
     if harmless == plain:
         return None
     harmless["hydra"]["job"]["override_dirname"] = ",".join(harmless["hydra"]["overrides"]["task"])

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from strobe.record.report import read_report
 log = logging.getLogger(__name__)
 
 _RUNS = Path("outputs/train/slurm")
+_NAMING = ("hydra.run.dir=", "resume=")  # arguments that find the run again without a note
 
 
 def tasks(environment: Mapping[str, str] = os.environ) -> int:
@@ -34,9 +36,18 @@ def step_directory(environment: Mapping[str, str] = os.environ) -> str | None:
     return next((name for name in reversed(names) if _is_resumable(Path(name))), names[-1])
 
 
-def remember(directory: Path, environment: Mapping[str, str] = os.environ) -> None:
-    """Note that this job is in a run, in case the job is queued again: its directory has the time in its name."""
-    if note := _note(directory, environment):
+def remember(
+    directory: Path, environment: Mapping[str, str] = os.environ, arguments: Sequence[str] | None = None
+) -> None:
+    """Note that this job is in a run, in case the job is queued again: its directory has the time in its name.
+
+    Args:
+        directory: Of the run.
+        environment: Of the process.
+        arguments: Of the command, which may name the run itself; None for this process's.
+    """
+    named = any(text.startswith(_NAMING) for text in (sys.argv if arguments is None else arguments))
+    if not named and (note := _note(directory, environment)):
         try:
             note.parent.mkdir(parents=True, exist_ok=True)
             note.write_text(str(directory.resolve()), encoding="utf-8")
@@ -60,8 +71,10 @@ def requeued_directory(arguments: Sequence[str], environment: Mapping[str, str] 
     if _restarts(environment) < 1:
         return None
     given = [argument.partition("=")[2] for argument in arguments if argument.startswith("hydra.run.dir=")]
-    directory = given[-1].strip("'\"") if given else step_directory(environment)
-    if directory is not None:
+    if given:  # one without a checkpoint is begun anew there
+        named = _unquoted(given[-1])
+        return named if (Path(named) / REPORT).exists() else None
+    if (directory := step_directory(environment)) is not None:
         return directory if _is_resumable(Path(directory)) else None
     typed = [argument for argument in arguments if "=" in argument and not argument.startswith(("hydra.", "-"))]
     for note in sorted(_notes(environment).glob("*.run")):
@@ -93,6 +106,14 @@ def _number(variable: str, environment: Mapping[str, str]) -> int:
     """The value of a variable; 0 where it is not set, or to no number."""
     value = environment.get(variable, "")
     return int(value) if value.isdecimal() else 0
+
+
+def _unquoted(text: str) -> str:
+    """The value of an override, as Hydra reads it."""
+    quote = text[:1]
+    if quote not in ("'", '"') or len(text) < 2 or text[-1] != quote:
+        return text
+    return text[1:-1].replace(f"\\{quote}", quote)
 
 
 def _is_resumable(run: Path) -> bool:

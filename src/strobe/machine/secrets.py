@@ -35,6 +35,8 @@ _ASSIGNMENT = re.compile(
     r"(?:[rbf]?(?P<quote>[\"'])[^\"'\n]{4,}(?P=quote)|(?=\S{0,200}\d)[^\s\"'(){}\[\],;#]{8,}(?=[ \t,;]*(?:#.*)?$))",
     re.MULTILINE,
 )  # in Python, YAML, JSON, TOML or shell, of a text in quotes; or of a bare word with a digit that ends its line
+_URL = re.compile(r"(?P<before>[a-z][\w.+-]*://[^\s/:@]*:)[^\s@]+@", re.IGNORECASE)  # with a password
+_QUERY = re.compile(r"[?&](?P<key>\w+)=[^&\s\"']+")
 _SHORTEST = 4  # a text that is masked wherever it occurs
 _DISTINCT = 8  # one of so many characters also within a word
 
@@ -88,11 +90,22 @@ def to_give_again(overrides: Iterable[str]) -> list[str]:
 
 
 def learn_typed(arguments: Sequence[str]) -> None:
-    """Mask from now on what a command line gives to keys of secrets."""
+    """Mask from now on what a command line gives to keys of secrets, and the password of a search's database."""
     for argument in arguments:
+        if argument.lstrip("+").startswith("hydra.sweeper."):
+            learn_url(argument)
         if masked_override(argument) == f"{argument.partition('=')[0]}={MASK}":
             for value in argument.partition("=")[2].strip("[]").split(","):
                 learn(value.strip().strip("'\""))
+
+
+def learn_url(text: str) -> None:
+    """Mask from now on the passwords of the URLs in a text: in their place alone, as they may be common words."""
+    for found in _URL.finditer(text):
+        learn(found[0], f"{found['before']}{MASK}@")
+    for found in _QUERY.finditer(text):
+        if is_secret(found["key"]) or found["key"].endswith("password"):
+            learn(found[0][1:], f"{found['key']}={MASK}")
 
 
 def known() -> dict[str, str]:

@@ -1,9 +1,11 @@
-"""Signals that a terminal sends to all of its processes, of which one decides for the others."""
+"""Signals: those that a terminal sends to all of its processes, and those that one process looks at when it can."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Self
 
 
 def hangup_signals() -> tuple[int, ...]:
@@ -27,3 +29,49 @@ def ignored(*numbers: int) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class SignaledError(BaseException):
+    """A signal reached the process in a block of `Signals.raised`."""
+
+
+class Signals:
+    """Takes down the signals that reach a process, which looks at them between its steps: none is left half done.
+
+    Attributes:
+        first: The number of the first one.
+        count: How many there were.
+    """
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self.count = 0
+        self._raises = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        numbers = (signal.SIGINT, signal.SIGTERM, *hangup_signals())
+        self._before = {number: signal.signal(number, self._handle) for number in numbers}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Within the block, a signal is raised as a `SignaledError`."""
+        self._raises = True
+        try:
+            if self.first is not None:
+                raise SignaledError
+            yield
+        finally:
+            self._raises = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.first = self.first or number
+        self.count += 1
+        if self._raises:
+            self._raises = False
+            raise SignaledError

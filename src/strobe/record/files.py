@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-import time
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,7 +31,7 @@ def replacing(path: Path, *, ending: str = "") -> Iterator[Path]:
     Raises:
         OSError: If it can't be written; the error names ``path``.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{ending}")
+    temporary = _temporary(path, ending)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -61,7 +61,7 @@ def create(path: Path, text: str, *, mode: int = 0o666) -> None:
     Raises:
         FileExistsError: If it is there.
     """
-    made = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    made = _temporary(path)
     try:
         with open(made, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(text)
@@ -123,6 +123,11 @@ def read_bounded(path: Path, limit: int) -> bytes:
     return content
 
 
+def _temporary(path: Path, ending: str = "") -> Path:
+    # At random, too: a process on another machine that shares the directory may have the same number.
+    return path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp{ending}")
+
+
 def sweep_leftovers(directory: Path, *, older_than_s: float = 0.0) -> None:
     """Delete what killed processes have left in a directory.
 
@@ -130,7 +135,22 @@ def sweep_leftovers(directory: Path, *, older_than_s: float = 0.0) -> None:
         directory: The directory.
         older_than_s: Seconds; above 0 where other processes may be writing.
     """
-    for leftover in directory.glob(LEFTOVERS):
+    leftovers = list(directory.glob(LEFTOVERS))
+    now = clock_of(directory) if leftovers and older_than_s else None
+    for leftover in leftovers:
         with suppress(FileNotFoundError):
-            if not older_than_s or time.time() - leftover.stat().st_mtime >= older_than_s:
+            if now is None or now - leftover.stat().st_mtime >= older_than_s:
                 leftover.unlink()
+
+
+def clock_of(directory: Path) -> float:
+    """The time by which a directory's files are stamped: on NFS that of the server, which need not be this machine's.
+
+    Raises:
+        OSError: If no file can be made there.
+    """
+    # Has no name, or one that `sweep_leftovers` knows for an instant, so nothing of it is left.
+    with tempfile.TemporaryFile(dir=directory, prefix=".clock-", suffix=".tmp", buffering=0) as probe:
+        if os.utime in os.supports_fd:
+            os.utime(probe.fileno())  # to the time of whoever keeps the file, by NFS's protocol
+        return os.fstat(probe.fileno()).st_mtime

@@ -6,14 +6,16 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import IO
 
 from filelock import FileLock
-from optuna.storages.journal import BaseJournalBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
 
 from strobe.errors import ConfigError
+from strobe.machine.mounts import locks_stay_here
 from strobe.record.files import read_bounded, regular_file, replacing
 from strobe.record.journal_lines import (
     INTERMEDIATE,
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 _LIMIT = 256_000_000  # bytes; a thousand trials of a hundred epochs take 20 million
 _PATIENCE_S = 120.0  # for another process's write
 
+_locks_stay_here = cache(locks_stay_here)  # a mount's options don't change, and a journal is locked often
+
 
 class Journal(BaseJournalBackend):
     """The lines of a file, one record each.
@@ -39,6 +43,12 @@ class Journal(BaseJournalBackend):
     Unlike in Optuna's own, a line that was never finished is cut before the next one is written, a write that fails
     takes back what it has written, all readers pass over a damaged line alike, and no process that is gone holds the
     lock.
+
+    On NFS the lock, `flock` on a file beside the journal, is kept by the server and so holds between machines: Linux
+    makes it a lock of the file's bytes. The journal is opened anew for each read and write, and what was written is on
+    the server before the lock is released, so no cache of NFS shows an old content. Where a mount keeps locks on its
+    own machine (``nolock``, ``local_lock=flock``), Optuna's lock for NFS, a file that only one process can make, is
+    taken as well; if one is killed with it, the others wait half a minute.
 
     Args:
         path: The file; need not exist.
@@ -170,8 +180,23 @@ def _replace(path: Path, lines: Sequence[bytes]) -> None:
 def _locked(path: Path) -> Iterator[None]:
     # Optuna's own lock is a link: left by a process that was killed, it holds up the next for half a minute, and for
     # ever where the directory was moved.
-    with FileLock(path.with_name(".study.lock"), timeout=_PATIENCE_S):
+    with FileLock(path.with_name(".study.lock"), timeout=_PATIENCE_S), _linked(path):
         yield
+
+
+@contextmanager
+def _linked(path: Path) -> Iterator[None]:
+    """Keep out other machines too, where the file system's locks don't."""
+    if _locks_stay_here(path.parent) is None:
+        yield
+        return
+    lock = JournalFileOpenLock(str(path.with_name(".study.open")))
+    lock.acquire()
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError):  # another process has lost its patience
+            lock.release()
 
 
 @contextmanager

@@ -13,6 +13,9 @@ PACKAGES, CHANGES = "packages.txt", "uncommitted.patch"
 BEST, LAST = "best.ckpt", "last.ckpt"
 WITHIN = ".within.tmp"  # while it is made a best one: of an epoch that no run can be resumed in
 STUDY = "optuna.log"  # of a search, in its sweep's directory
+PLACE = "optuna.json"  # in its stead, where the study is in a database
+STORAGE_VARIABLE = "STROBE_STORAGE"  # of the environment, which jobs inherit: that database's URL, with its password
+TOKEN = ".sweep"  # tells a sweep's directory from any other
 
 Status = EndStatus | Literal["running", "completed", "died", "waiting"]
 """As in a report; ``died``: it says running, and its process is gone. ``waiting``: a job of a sweep without one."""

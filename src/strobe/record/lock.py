@@ -1,5 +1,6 @@
 """One process at a time trains in a run directory."""
 
+import errno
 import os
 import socket
 import sys
@@ -10,6 +11,8 @@ from strobe.record.report import Report, read_report
 
 if sys.platform != "win32":
     import fcntl
+
+_HELD = (errno.EAGAIN, errno.EACCES)  # the latter where locks are emulated
 
 _held: set[int] = set()  # file descriptors
 
@@ -30,10 +33,24 @@ class RunLock:
 
     def __init__(self, directory: Path) -> None:
         self._file = _locked(directory)
+        try:
+            self.require_alone(directory)
+        except ConfigError:
+            self.release()
+            raise
+
+    def require_alone(self, directory: Path) -> None:
+        """Refuse if a process on a machine that shares no locks with this one trains there.
+
+        Args:
+            directory: The one that is locked.
+
+        Raises:
+            ConfigError: If one does.
+        """
         running = _running(directory)
         # A copy of a running run says so too; on this machine the lock knows better.
         if running is not None and (self._file is None or running.get("host") != socket.gethostname()):
-            self.release()
             raise ConfigError(_is_trained(directory, running))
 
     def release(self) -> None:
@@ -64,12 +81,11 @@ def _locked(directory: Path) -> int | None:
     file = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         os.close(file)
-        raise ConfigError(_is_trained(directory, _running(directory))) from None
-    except OSError:
-        os.close(file)
-        return None
+        if error.errno in _HELD:
+            raise ConfigError(_is_trained(directory, _running(directory))) from None
+        return None  # ENOLCK, ENOSYS, EOPNOTSUPP, EBADF, ...: a network's file system has many words for it
     _held.add(file)
     return file
 

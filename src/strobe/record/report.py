@@ -4,30 +4,22 @@ import csv
 import io
 import json
 import re
-import socket
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from strobe.errors import ConfigError, first_line
-from strobe.machine.process import is_running
 from strobe.machine.secrets import redacted
+from strobe.record.alive import LIMIT, is_alive
 from strobe.record.files import read_bounded, write_atomically
 from strobe.record.layout import EPOCHS, REPORT, SCHEMA, Mode, Status
 from strobe.record.settings import strict
 from strobe.record.shapes import tidy, wrong_fields
 
-_LIMIT = 16_000_000  # bytes of a report; ours has a few thousand
 _EPOCHS_LIMIT = 64_000_000  # bytes of a table of epochs
 _EPOCH = re.compile("[0-9]{1,6}")
 _MESSAGE_LIMIT = 20_000  # characters of what an error says
 _WAY_OUT = "Put a copy of it back, or train anew in another directory"
-
-BEAT_S = 30.0
-"""How often a run says in its report that it is alive, for those on other machines."""
-
-_SILENT_S = 4 * BEAT_S  # longer than that, and its machine is gone; clocks may differ by less
 
 
 class Best(TypedDict):
@@ -91,7 +83,7 @@ class Report(TypedDict, total=False):
 def read_report(directory: Path) -> Report:
     """The report of a run; a ``running`` one whose process is gone has the status ``died``.
 
-    Of a process on another machine this is known from its heartbeat: it is gone when that is over two minutes old.
+    A process on another machine is taken for gone when it has not written for two minutes: see `is_alive`.
     Every field that it has is of the type that `Report` says, whoever wrote the file; fields that are not known here
     are kept.
 
@@ -100,7 +92,7 @@ def read_report(directory: Path) -> Report:
     """
     path = directory / REPORT
     try:
-        text = read_bounded(path, _LIMIT).decode("utf-8")
+        text = read_bounded(path, LIMIT).decode("utf-8")
         loaded = tidy(json.loads(text, parse_int=_whole)) if text.strip() else None
     except FileNotFoundError:
         raise ConfigError(f"{directory} is not a run directory: it has no {REPORT} ({_content(directory)})") from None
@@ -119,7 +111,7 @@ def read_report(directory: Path) -> Report:
         if key in loaded:
             loaded[key] = {name: number for name, number in loaded[key].items() if number is not None}
     report = cast(Report, loaded)
-    if report["status"] == "running" and not _is_alive(report):
+    if report["status"] == "running" and not is_alive(path, report):
         report["status"] = "died"
     return report
 
@@ -187,21 +179,6 @@ def read_epochs(directory: Path) -> list[dict[str, str]]:
             and _EPOCH.fullmatch(row.get("epoch", ""))
         ):
             rows[int(row["epoch"])] = row
-
-
-def _is_alive(report: Report) -> bool:
-    """Whether the process that wrote the report still runs; where the report doesn't tell, a running pid will do."""
-    if report.get("host") != socket.gethostname():
-        return abs(time.time() - _seconds(report.get("heartbeat"), 0.0)) < _SILENT_S
-    pid = report.get("pid")
-    return isinstance(pid, int) and is_running(pid, _seconds(report.get("started"), float("inf")))
-
-
-def _seconds(moment: object, otherwise: float) -> float:
-    try:
-        return datetime.fromisoformat(str(moment)).timestamp()
-    except (ValueError, OverflowError):
-        return otherwise
 
 
 def _whole(digits: str) -> int | None:

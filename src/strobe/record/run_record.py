@@ -11,23 +11,26 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
-from strobe.errors import ConfigError
+from strobe.errors import ConfigError, PreemptedError
 from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
 from strobe.machine.secrets import masked_override
+from strobe.record.alive import BEAT_S, slurm_life
 from strobe.record.environment import environment, installed_packages, uncommitted_changes
+from strobe.record.fence import Fence, give_way
 from strobe.record.files import create, sweep_leftovers, write_atomically
 from strobe.record.identity import config_hash
 from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES, REPORT, SCHEMA, Status
 from strobe.record.lock import RunLock
-from strobe.record.report import BEAT_S, Report, described, now, read_epochs, read_report, report_text, write_report
+from strobe.record.report import Report, described, now, read_epochs, read_report, report_text, write_report
 from strobe.record.signature import signed
 
 
 class RunRecord:
     """The report of a run in progress. Every change is on disk when the method returns.
 
-    Ranks other than 0 hold a record that writes nothing.
+    Ranks other than 0 hold a record that writes nothing. Where another process has taken the run over, whatever would
+    write raises a `PreemptedError` instead, and this process is asked to end: see `Fence`.
 
     Attributes:
         directory: The run directory.
@@ -51,6 +54,7 @@ class RunRecord:
         self.resumed = epochs is not None
         self._config_yaml = config_yaml
         self._lock = lock
+        self._fence = Fence(directory)
         self._writes = False
         self._writing = threading.RLock()  # the heartbeat is another thread's
         self._ended = threading.Event()
@@ -124,11 +128,13 @@ class RunRecord:
         """
         if process_rank() > 0:
             return
+        if self._lock is not None:  # to build the run has taken a while
+            self._lock.require_alone(self.directory)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             if self._lock is None:
                 self._lock = _lock_for_a_new_run(self.directory)
-            for place in (self.directory, self.checkpoints):
+            for place in (self.directory, self.directory / CHECKPOINTS):
                 sweep_leftovers(place)
             write_atomically(self.directory / CONFIG, signed(self._config_yaml))
             write_atomically(self.directory / PACKAGES, installed_packages())
@@ -157,12 +163,26 @@ class RunRecord:
         self.begin()
 
     @property
+    def lost(self) -> str | None:
+        """What has become of the run, in words, where another process has taken it over; None where none has."""
+        return self._fence.lost
+
+    @property
     def checkpoints(self) -> Path:
-        """Directory of the checkpoints."""
+        """Directory of the checkpoints, for who is about to write one.
+
+        Raises:
+            PreemptedError: If the run was taken over.
+        """
+        self._require_own()
         return self.directory / CHECKPOINTS
 
     def update(self, **fields: Any) -> None:
-        """Set fields of the report; dictionaries are merged into what is there."""
+        """Set fields of the report; dictionaries are merged into what is there.
+
+        Raises:
+            PreemptedError: If the run was taken over.
+        """
         report = cast(dict[str, Any], self.report)  # a TypedDict takes no computed keys
         for key, value in fields.items():
             old = report.get(key)
@@ -170,7 +190,12 @@ class RunRecord:
         self._write()
 
     def add_epoch(self, row: dict[str, Any]) -> None:
-        """Add a row to `metrics.csv`; rows from this epoch on, of a run that is being continued, are replaced."""
+        """Add a row to `metrics.csv`; rows from this epoch on, of a run that is being continued, are replaced.
+
+        Raises:
+            PreemptedError: If the run was taken over.
+        """
+        self._require_own()
         self._rows = [old for old in self._rows if int(old["epoch"]) < row["epoch"]]
         self._rows.append(row)
         if self._writes:
@@ -182,7 +207,11 @@ class RunRecord:
             write_atomically(self.directory / EPOCHS, text.getvalue())
 
     def finish(self, status: Status, error: BaseException | None = None) -> None:
-        """Write how the run ended."""
+        """Write how the run ended.
+
+        Raises:
+            PreemptedError: If the run was taken over, whatever has ended it here.
+        """
         self.report["timing"]["total_s"] = round(self._earlier_s + process_age_s(), 3)
         self.update(status=status, error=None if error is None else described(error), ended=now())
 
@@ -196,20 +225,30 @@ class RunRecord:
 
     def _write(self) -> None:
         with self._writing:
-            self._on_disk = deepcopy(self.report)  # the heartbeat must not meet a change of it
-            self._put()
+            self._put(deepcopy(self.report))  # the heartbeat must not meet a change of it
+
+    def _put(self, report: Report) -> None:
+        with self._writing:
+            self._require_own()
+            if self._writes:
+                report["heartbeat"] = now()
+                write_report(self.directory, report)
+                self._on_disk = report
+
+    def _require_own(self) -> None:
+        with self._writing:
+            if self._writes or self.lost:
+                self._writes = self._fence.holds(self._on_disk)
 
     def _beat(self) -> None:
-        """Tell other machines that this process lives; see `strobe.record.report.read_report`."""
+        """Tell other machines that this process lives; see `strobe.record.alive.is_alive`."""
         while not self._ended.wait(BEAT_S):
-            with suppress(OSError):
-                self._put()
-
-    def _put(self) -> None:
-        with self._writing:
-            if self._writes:
-                self._on_disk["heartbeat"] = now()
-                write_report(self.directory, self._on_disk)
+            try:
+                with suppress(OSError), self._writing:  # else it could put back what has just been replaced
+                    self._put(self._on_disk)
+            except PreemptedError as error:
+                give_way(error, self._ended)
+                return
 
 
 def already_holds_a_run(directory: Path) -> str:
@@ -251,7 +290,7 @@ def _new_report(config: Mapping[str, Any], overrides: Iterable[str], resolved: M
         "effective": {},
         "timing": {},
         "parameters": None,
-        "environment": environment(),
+        "environment": environment() | slurm_life(),
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "started": now(),

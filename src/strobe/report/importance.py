@@ -8,8 +8,7 @@ import optuna
 
 from strobe.errors import first_line
 from strobe.machine.text import printable
-from strobe.record.layout import STUDY
-from strobe.record.study import open_study
+from strobe.record.study import has_study, open_study
 from strobe.report.plots import importance_picture
 
 log = logging.getLogger(__name__)
@@ -22,7 +21,7 @@ def importance_pictures(directories: Sequence[Path]) -> dict[str, bytes]:
     drawn: dict[str, bytes] = {}
     for directory in directories:
         try:
-            if not (directory / STUDY).exists():
+            if not has_study(directory):
                 continue
             if importances := _importances(directory):
                 drawn[f"Importance of the parameters ({directory.name})"] = importance_picture(importances)

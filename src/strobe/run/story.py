@@ -22,7 +22,7 @@ from strobe.config.values import problems
 from strobe.config.written import learn_secrets, written
 from strobe.distributed import slurm
 from strobe.distributed.launch import Ranks, started_ranks
-from strobe.errors import RunError, as_run_error, require, status_of
+from strobe.errors import PreemptedError, RunError, as_run_error, require, status_of
 from strobe.machine.disk import disk_error, full_disk
 from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
@@ -169,7 +169,8 @@ def recorded(record: RunRecord, ranks: Ranks, *, batch_size: int | None) -> Iter
 
 def _give_up(record: RunRecord, error: RunError) -> None:
     if record.report["status"] == "running":
-        record.finish(status_of(error), error)
+        with suppress(OSError, PreemptedError):  # the process has to end all the same
+            record.finish(status_of(error), error)
         tell(str(error))
 
 

@@ -2,9 +2,10 @@
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from types import TracebackType
 
 from rich.console import Console
@@ -16,26 +17,32 @@ from rich.text import Text
 from strobe.machine.text import printable
 from strobe.record.layout import Mode
 from strobe.report.cells import number_text
-from strobe.sweeps.jobs import Job
+from strobe.sweeps.job import Job
 
 _RECENT = 12  # jobs that the live table shows
+_ROWS = 100  # of jobs that run at once; no terminal shows more
+_EVERY_S = 0.1  # between two drawings: thousands of jobs that end at once must not wait for them
+_NOT_OVER = ("running", "waiting")
 
 
 class Display:
-    """A context manager that shows the progress of jobs.
+    """A context manager that shows the progress of jobs. What has ended is counted, and not gone through again.
 
     Args:
         total: Number of jobs, if it is known.
         mode: Whether more or less of the objective is better; None where that is not known, or there is none.
-        slots: How many jobs run at once.
     """
 
-    def __init__(self, total: int | None, *, mode: Mode | None, slots: int) -> None:
+    def __init__(self, total: int | None, *, mode: Mode | None) -> None:
         self.total = total
         self.mode = mode
-        self.slots = slots
-        self.jobs: list[Job] = []
+        self._under_way: dict[Job, None] = {}
+        self._ended: Counter[str] = Counter()  # by status
+        self._ran = 0  # of those, how many this sweep ran
+        self._recent: deque[Job] = deque(maxlen=_RECENT)
+        self._best: list[Job] = []  # of those that have ended, one or none
         self._began = time.monotonic()
+        self._drawn = 0.0
         self._console = Console(file=sys.stdout)
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
 
@@ -48,6 +55,7 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
+            self._drawn = 0.0
             self.refresh()
             self._live.stop()
 
@@ -58,60 +66,71 @@ class Display:
 
     def started(self, job: Job) -> None:
         """A job has begun, or was found finished."""
-        self.jobs.append(job)
+        if job.status in _NOT_OVER:
+            self._under_way[job] = None
+        else:
+            self._count(job)
         self.refresh()
 
     def ended(self, job: Job) -> None:
         """A job has ended."""
+        if job in self._under_way:
+            del self._under_way[job]
+            self._count(job)
         if self._live is None:
             objective = "" if job.objective is None else f"  {number_text(job.objective)}"
             reason = f"  {job.error.splitlines()[0]}" if job.error else ""
-            line = f"[{self._done()}{self._of_total()}] {job.status:<11} {job.directory.name}{objective}{reason}"
-            self.say(printable(line))
+            done = f"{_done(self._ended)}{self._of_total()}"
+            self.say(printable(f"[{done}] {job.status:<11} {job.directory.name}{objective}{reason}"))
         self.refresh()
 
     def refresh(self) -> None:
-        """Draw the table anew."""
-        if self._live is not None:
+        """Draw the table anew, unless that has just been done."""
+        now = time.monotonic()
+        if self._live is not None and now - self._drawn >= _EVERY_S:
+            self._drawn = now
             with suppress(OSError):
                 self._live.update(self._table(), refresh=True)
 
     def summary_line(self) -> str:
         """Counts, the best so far, and how long it will take."""
-        counts = Counter(job.status for job in self.jobs)
-        parts = [f"{self._done()}{self._of_total()} done"]
+        counts = self._ended + Counter(job.status for job in self._under_way)
+        parts = [f"{_done(counts)}{self._of_total()} done"]
         parts += [f"{number} {status}" for status, number in sorted(counts.items()) if status != "completed"]
-        best = best_job(self.jobs, mode=self.mode)
+        best = best_job([*self._best, *self._under_way], mode=self.mode)
         if best is not None and best.objective is not None:
             parts.append(f"best {number_text(best.objective)} ({printable(best.directory.name)})")
-        if (eta := self._eta_s()) is not None:
+        if self.total is not None and self._ran > 0:
+            eta = (time.monotonic() - self._began) / self._ran * (self.total - _done(counts))
             parts.append(f"{eta // 60:.0f}:{eta % 60:02.0f} to go")
         return "   ".join(parts)
+
+    def _count(self, job: Job) -> None:
+        """Take down a job whose status will not change any more."""
+        self._ended[job.status] += 1
+        self._ran += job.plan != "skip" and job.status not in _NOT_OVER
+        self._recent.append(job)
+        if (best := best_job([*self._best, job], mode=self.mode)) is not None:
+            self._best = [best]
 
     def _table(self) -> Table:
         table = Table(title=Text(self.summary_line()), title_justify="left", expand=False)
         table.add_column("job")
         table.add_column("status")
         table.add_column("objective", justify="right")
-        active = [job for job in self.jobs if job.status == "running"]
-        ended = [job for job in self.jobs if job.status != "running"]
-        for job in [*ended[-max(1, _RECENT - len(active)) :], *active]:
+        active = list(islice((job for job in self._under_way if job.status == "running"), _ROWS))
+        for job in [*[*self._recent][-max(1, _RECENT - len(active)) :], *active]:
             style = {"completed": "green", "running": "yellow"}.get(job.status, "red")
             objective = "" if job.objective is None else number_text(job.objective)
             table.add_row(escape(printable(job.directory.name)), f"[{style}]{job.status}[/]", objective)
         return table
 
-    def _done(self) -> int:
-        return sum(job.status not in ("running", "waiting") for job in self.jobs)
-
     def _of_total(self) -> str:
         return "" if self.total is None else f"/{self.total}"
 
-    def _eta_s(self) -> float | None:
-        ran = sum(job.plan != "skip" and job.status not in ("running", "waiting") for job in self.jobs)
-        if self.total is None or ran == 0:
-            return None
-        return (time.monotonic() - self._began) / ran * (self.total - self._done())
+
+def _done(counts: Counter[str]) -> int:
+    return sum(number for status, number in counts.items() if status not in _NOT_OVER)
 
 
 def best_job(jobs: Sequence[Job], *, mode: Mode | None) -> Job | None:

@@ -6,27 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
 from strobe.errors import ConfigError, InterruptedRunError, PreemptedError
 from strobe.machine.disk import trouble
-from strobe.machine.signals import hangup_signals
+from strobe.machine.signals import SignaledError, Signals
 from strobe.record.layout import SUCCEEDED, Mode
 from strobe.sweeps.display import Display
-from strobe.sweeps.jobs import (
-    ElsewhereError,
-    Job,
-    Planner,
-    Rerun,
-    arguments_of,
-    command_flags,
-    prepare_directory,
-)
-from strobe.sweeps.pool import Pool, StartJob
-from strobe.sweeps.slots import Slot
+from strobe.sweeps.elsewhere import Elsewhere
+from strobe.sweeps.engine import Engine
+from strobe.sweeps.job import Job
+from strobe.sweeps.jobs import ElsewhereError, Rerun, arguments_of, command_flags, prepare_directory
+from strobe.sweeps.planning import Planner
+from strobe.sweeps.pool import Pool
 
 NextJob = Callable[[], Job | None]
 """Gives the next job to start, or None when there is no more for now."""
@@ -36,96 +30,165 @@ class StopSweepError(Exception):
     """A job failed, and the sweep is to stop at the first failure."""
 
 
-class _SignaledError(BaseException):
-    """A signal reached the driver."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
 @dataclass(frozen=True)
 class Settings:
     """How a sweep is to be run.
 
     Attributes:
         directory: Where its jobs' directories lie.
-        slots: What runs at once.
+        engine: Where its jobs run.
         on_failure: ``continue`` with the other jobs, or ``stop``.
         job_timeout: Seconds; None for no limit.
+        retries: How often a job is begun again that was lost with its machine.
         rerun: ``failed`` runs jobs again that failed before, ``all`` everything; None only what is not finished.
         objective: The metric that its jobs are compared by; None where there is none.
         mode: Whether more or less of it is better.
-        start_job: What a job's process does.
     """
 
     directory: Path
-    slots: list[Slot]
+    engine: Engine
     on_failure: Literal["continue", "stop"]
     job_timeout: float | None
+    retries: int
     rerun: Rerun | None
     objective: str | None
     mode: Mode
-    start_job: StartJob
 
 
 def drive(
-    next_job: NextJob, planner: Planner, settings: Settings, display: Display, ended: Callable[[Job], None]
+    next_job: NextJob,
+    planner: Planner,
+    settings: Settings,
+    display: Display,
+    ended: Callable[[Job], None],
+    found: Sequence[Job] = (),
 ) -> None:
-    """Run jobs until there are no more.
+    """Run jobs until there are no more; where the engine detaches, until all are started.
 
     Args:
-        next_job: Gives jobs while a slot is free.
+        next_job: Gives jobs while there is room.
         planner: Knows their command lines.
         settings: Of the sweep.
         display: Shows them.
         ended: Called with each job that has ended.
+        found: Jobs that an earlier driver has started, which take their room whether there is any or not.
 
     Raises:
         StopSweepError: If a job failed and the sweep is to stop then.
         RunError: If a signal ended the sweep; its jobs have saved their checkpoints.
     """
-    flags = command_flags(sys.argv[1:])
-
-    def over(job: Job) -> None:
-        ended(job)
-        display.ended(job)
-        if job.status not in SUCCEEDED and settings.on_failure == "stop":
-            raise StopSweepError(f"{job.directory.name} ended as {job.status}")
-
-    with Pool(settings.slots, settings.start_job, settings.job_timeout) as pool, _signals_raise():
+    with Pool(settings.engine, settings.job_timeout, settings.retries) as pool, Signals() as signals:
+        driver = _Driver(next_job, planner, settings, display, ended, pool, signals)
         try:
-            while True:
-                while pool.has_room and (job := next_job()) is not None:
-                    begun = _begin(job, pool, arguments_of(job, planner, flags))
-                    display.started(job)
-                    if not begun:
-                        over(job)
-                if not pool.running:
-                    return
-                for job in pool.wait(timeout=1.0):
-                    over(job)
-                display.refresh()
-        except (_SignaledError, Exception) as stopped:
-            number = stopped.number if isinstance(stopped, _SignaledError) else signal.SIGTERM
-            if pool.running:
-                display.say("Stopping: running jobs save their checkpoints. Ctrl-C again ends them at once")
-            _wind_down(pool, number, display)
-            if not isinstance(stopped, _SignaledError):
-                raise
-            kind = InterruptedRunError if number == signal.SIGINT else PreemptedError
-            raise kind("the sweep was stopped; the same command with the same sweep.name continues it") from None
+            driver.rejoin(found)
+            driver.start_jobs()
+            while driver.has_work and signals.first is None:
+                driver.collect()
+                driver.start_jobs()
+        except SignaledError:  # one that came while a job was looked for
+            pass
+        except Exception:
+            _wind_down(pool, signal.SIGTERM, display, lambda: signals.count > 0)
+            raise
+        if signals.first is not None:
+            _wind_down(pool, signals.first, display, lambda: signals.count > 1)
+            kind = InterruptedRunError if signals.first == signal.SIGINT else PreemptedError
+            raise kind("the sweep was stopped; the same command with the same sweep.name continues it")
 
 
-def _begin(job: Job, pool: Pool, arguments: Sequence[str]) -> bool:
-    """Start a job; where that can't be, the job says why, and the others go on."""
-    try:
-        prepare_directory(job)
-        pool.start(job, arguments)
-    except ElsewhereError as error:
-        job.status, job.error = "running", str(error)
-    except OSError as error:
-        job.status, job.error = "failed", trouble(error, job.directory)
-    return job.began
+class _Driver:
+    """Keeps a pool busy; the arguments are those of `drive`."""
+
+    def __init__(
+        self,
+        next_job: NextJob,
+        planner: Planner,
+        settings: Settings,
+        display: Display,
+        ended: Callable[[Job], None],
+        pool: Pool,
+        signals: Signals,
+    ) -> None:
+        self._next_job, self._ended = next_job, ended
+        self._planner, self._flags = planner, command_flags(sys.argv[1:])
+        self._settings, self._display, self._pool, self._signals = settings, display, pool, signals
+        self._elsewhere = Elsewhere()
+        self._shown: set[Job] = set()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything to wait for."""
+        if self._settings.engine.detaches:
+            return self._settings.engine.undelivered
+        return bool(self._pool.running or self._pool.lost or self._elsewhere)
+
+    def rejoin(self, found: Sequence[Job]) -> None:
+        """Take over what an earlier driver has started."""
+        for job in found:
+            self._pool.watch(job)
+            self._show(job)
+
+    def start_jobs(self) -> None:
+        """Start jobs while there is room for them."""
+        while self._signals.first is None and self._pool.has_room and (job := self._next()) is not None:
+            problem = None
+            if job.plan == "watch":
+                self._display.say(f"{job.directory.name} {job.error}: watched, and begun again if that falls silent")
+                self._elsewhere.add(job)
+            elif job.plan == "rejoin":
+                self._pool.watch(job)
+            else:
+                problem = self._begin(job)
+            self._show(job)
+            if problem is not None:
+                self._over(job)
+
+    def collect(self) -> None:
+        """Wait until jobs have ended, or a second, and take down how."""
+        known = set(self._pool.lost)
+        for job in self._pool.wait(timeout=1.0):
+            self._over(job)
+        for job in self._elsewhere.over():
+            if job.plan == "skip":
+                self._over(job)
+            else:
+                self._pool.lost.append(job)
+        for job in self._pool.lost:
+            if job not in known:
+                again = "resumed from its checkpoint" if job.plan == "resume" else "begun again"
+                count = f" ({job.retries}/{self._settings.retries})" if job.retries else ""
+                self._display.say(f"{job.directory.name}: {job.error}; it is {again}{count}")
+        self._display.refresh()
+
+    def _next(self) -> Job | None:
+        if self._pool.lost:
+            return self._pool.lost.popleft()
+        with self._signals.raised():  # to look for one can take a while: a database may be away
+            return self._next_job()
+
+    def _show(self, job: Job) -> None:
+        if job not in self._shown:
+            self._shown.add(job)
+            self._display.started(job)
+
+    def _begin(self, job: Job) -> str | None:
+        """Start a job; where that can't be, the job says why, and the others go on."""
+        try:
+            prepare_directory(job)
+            self._pool.start(job, arguments_of(job, self._planner, self._flags))
+        except ElsewhereError as error:
+            job.status, job.error = "running", str(error)
+        except OSError as error:
+            job.status, job.error = "failed", trouble(error, job.directory)
+        else:
+            return None
+        return job.error
+
+    def _over(self, job: Job) -> None:
+        self._ended(job)
+        self._display.ended(job)
+        if job.status not in SUCCEEDED and self._settings.on_failure == "stop":
+            raise StopSweepError(f"{job.directory.name} ended as {job.status}")
 
 
 @contextmanager
@@ -149,25 +212,11 @@ def only_one(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-def _wind_down(pool: Pool, number: int, display: Display) -> None:
-    try:
-        pool.ask(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
-        while pool.running:
-            for job in pool.wait(timeout=1.0):
-                display.ended(job)
-    except _SignaledError:
-        pool.kill()
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    def handle(number: int, frame: FrameType | None) -> None:
-        raise _SignaledError(number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM, *hangup_signals())
-    before: dict[int, Any] = {number: signal.signal(number, handle) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _wind_down(pool: Pool, number: int, display: Display, is_urgent: Callable[[], bool]) -> None:
+    if pool.running:
+        display.say("Stopping: running jobs save their checkpoints. Ctrl-C again ends them at once")
+    pool.ask(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+    while pool.running and not is_urgent():
+        for job in pool.wait(timeout=1.0):
+            display.ended(job)
+    pool.kill()

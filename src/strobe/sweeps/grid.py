@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 
+from strobe.machine.mounts import warning_about_locks
 from strobe.record.files import sweep_leftovers
 from strobe.record.layout import SUCCEEDED
 from strobe.sweeps.display import Display
 from strobe.sweeps.drive import Settings, StopSweepError, drive, only_one
-from strobe.sweeps.jobs import Job, Planner, look_again, plan_jobs
+from strobe.sweeps.job import Job
+from strobe.sweeps.jobs import look_again, plan_jobs, rejoin
+from strobe.sweeps.planning import Planner
+
+_ORDER = ("run", "resume", "watch")
 
 
 def run_grid(
@@ -32,9 +37,15 @@ def run_grid(
     """
     with only_one(settings.directory):
         sweep_leftovers(settings.directory)
-        jobs = plan_jobs(planner, batch, settings.directory, first, settings.rerun)
-        todo = iter([job for job in jobs if job.plan != "skip"])
-        with Display(len(jobs), mode=settings.mode, slots=len(settings.slots)) as display:
+        engine = settings.engine
+        jobs = plan_jobs(planner, batch, settings.directory, first, settings.rerun, engine.problem)
+        for job in jobs:
+            rejoin(job, engine, settings.rerun)
+        found = [job for job in jobs if job.plan == "rejoin"]
+        todo = iter(sorted((job for job in jobs if job.plan in _ORDER), key=lambda job: _ORDER.index(job.plan)))
+        with Display(len(jobs), mode=settings.mode) as display:
+            if (warning := warning_about_locks(settings.directory)) is not None:
+                display.say(warning)
             display.say(_plan_line(jobs, settings))
             if equal := len(batch) - len(jobs):
                 display.say(f"{equal} more would have been equal to these, but for names and places: they are left out")
@@ -42,7 +53,7 @@ def run_grid(
                 if job.plan == "skip":
                     display.started(job)
             try:
-                drive(lambda: next(todo, None), planner, settings, display, lambda job: None)
+                drive(lambda: next(todo, None), planner, settings, display, lambda job: None, found)
             except StopSweepError as error:
                 display.say(f"Stopped, because {error} and sweep.on_failure=stop")
         for job in jobs:
@@ -52,10 +63,11 @@ def run_grid(
 
 
 def _plan_line(jobs: Sequence[Job], settings: Settings) -> str:
-    plans = ["elsewhere" if job.status == "running" else job.plan for job in jobs]
+    plans = ["elsewhere" if job.plan in ("skip", "watch") and job.status == "running" else job.plan for job in jobs]
     words = {
         "run": "to run",
         "resume": "to continue",
+        "rejoin": "under way",
         "skip": "finished before",
         "elsewhere": "being trained by other processes",
     }
@@ -63,5 +75,4 @@ def _plan_line(jobs: Sequence[Job], settings: Settings) -> str:
     parts = [f"{number} {words[plan]}" for plan, number in counts.items() if number] or ["no jobs"]
     failed = sum(plan == "skip" and job.status not in SUCCEEDED for plan, job in zip(plans, jobs, strict=True))
     hint = f" ({failed} of them failed: sweep.rerun=failed tries them again)" if failed else ""
-    slots = f"{len(settings.slots)} at a time, {settings.slots[0].threads} thread(s) each"
-    return f"{len(jobs)} jobs in {settings.directory}: {', '.join(parts)}{hint}; {slots}"
+    return f"{len(jobs)} jobs in {settings.directory}: {', '.join(parts)}{hint}; {settings.engine.described}"

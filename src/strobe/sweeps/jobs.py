@@ -4,128 +4,49 @@ import itertools
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from typing import Literal, cast
 
 from strobe.config.compose import settled
 from strobe.config.strangers import Allowed
 from strobe.config.tasks import idle_overrides, undirected
-from strobe.config.values import problems
+from strobe.config.values import looked_through
 from strobe.errors import ConfigError, require
 from strobe.machine.secrets import masked_override, to_give_again
 from strobe.machine.text import printable
 from strobe.record.identity import config_hash
-from strobe.record.layout import CHECKPOINTS, FAILED, REPORT, SUCCEEDED, Status
+from strobe.record.layout import CHECKPOINTS, FAILED, REPORT, SUCCEEDED
 from strobe.record.report import Report, failure_line, read_report
+from strobe.sweeps.engine import Engine
+from strobe.sweeps.job import Demand, Job
+from strobe.sweeps.planning import Planner
 
 log = logging.getLogger(__name__)
 
 Rerun = Literal["failed", "all"]
 
-# Overrides of a sweep's command that its jobs must not see: what made it a sweep, and where it lies.
-_OF_THE_SWEEP = ("hydra.sweep", "hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.mode", "hydra.run.dir")
 _FLAGS = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp"}
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{6,}(e-?\d+)?")  # a search's draws; the exact value is in the config
+_OF_A_REPORT: tuple[Literal["status", "objective", "error", "pid", "host"], ...] = (
+    *("status", "objective", "error", "pid", "host"),
+)  # what `adopt` looks at
 _NAME_LIMIT = 120  # bytes; file systems take 255, and `.replaced` adds to it
-
-
-@dataclass
-class Job:
-    """One run of a sweep.
-
-    Attributes:
-        number: Counts from 0.
-        overrides: What is typed after ``python -m src.train``.
-        varying: Those of them in which jobs differ.
-        directory: Its run directory.
-        hash: Of its config.
-        plan: ``run`` it, ``resume`` it from its checkpoint, or ``skip`` it.
-        status: As in its report; ``waiting`` and ``running`` before it has one.
-        objective: Once it is known.
-        error: What went wrong, if anything did.
-        environment: Variables for its process.
-        began: Whether this sweep has started a process for it.
-    """
-
-    number: int
-    overrides: list[str]
-    varying: list[str]
-    directory: Path
-    hash: str
-    plan: Literal["run", "resume", "skip"] = "run"
-    status: Status = "waiting"
-    objective: float | None = None
-    error: str | None = None
-    environment: dict[str, str] = field(default_factory=dict)
-    began: bool = False
 
 
 class ElsewhereError(Exception):
     """Another process is training a job; the message says which."""
 
 
-class Planner:
-    """Composes the configs of jobs. Group choices are composed by Hydra and kept; values are laid over them.
-
-    Hydra composes a config in 50 ms and more; most jobs of a sweep differ in values alone.
-
-    Args:
-        loader: Hydra's.
-        config_name: Of the primary config.
-        hydra_overrides: Those of the sweep's command that are Hydra's own.
-    """
-
-    def __init__(self, loader: ConfigLoader, config_name: str, hydra_overrides: Iterable[str]) -> None:
-        self.parser = OverridesParser.create(config_loader=loader)
-        self.hydra_overrides = [
-            override for override in hydra_overrides if not override.lstrip("+~").startswith(_OF_THE_SWEEP)
-        ]
-        self._loader = loader
-        self._config_name = config_name
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
-        self._groups: dict[str, bool] = {}
-
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The config that ``python -m src.train <overrides>`` would compose."""
-        parsed = self.parser.parse_overrides(list(overrides))
-        is_value = [self._sets_a_value(override) for override in parsed]
-        choices = tuple(text for text, value in zip(overrides, is_value, strict=True) if not value)
-        if choices not in self._bases:
-            base = self._loader.load_configuration(
-                config_name=self._config_name, overrides=[*self.hydra_overrides, *choices], run_mode=RunMode.RUN
-            )
-            keys: list[Any] = [key for key in base if key != "hydra"]
-            self._bases[choices] = OmegaConf.masked_copy(base, keys)
-        cfg = self._bases[choices].copy()
-        OmegaConf.set_struct(cfg, True)
-        for override, value in zip(parsed, is_value, strict=True):
-            if value:
-                added = override.is_force_add()
-                OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True, force_add=added)
-        return cfg
-
-    def _sets_a_value(self, override: Override) -> bool:
-        """Whether it is a plain ``key=value``, or ``++key=value``; what else there is, is Hydra's to compose."""
-        other = override.is_delete() or override.is_add() or override.package is not None
-        return not other and not self._is_group(override.key_or_group)
-
-    def _is_group(self, key: str) -> bool:
-        if key not in self._groups:
-            self._groups[key] = bool(self._loader.get_group_options(key))
-        return self._groups[key]
-
-
 def plan_jobs(
-    planner: Planner, batch: Sequence[Sequence[str]], sweep_dir: Path, first: int, rerun: Rerun | None
+    planner: Planner,
+    batch: Sequence[Sequence[str]],
+    sweep_dir: Path,
+    first: int,
+    rerun: Rerun | None,
+    problem: Callable[[Demand], str | None] = lambda demand: None,
 ) -> list[Job]:
     """The jobs of a grid, checked, each with what is to be done about it; of equal ones, the first.
 
@@ -135,6 +56,7 @@ def plan_jobs(
         sweep_dir: Where jobs lie, and earlier ones may.
         first: Number of the first job.
         rerun: ``failed`` runs jobs again that failed before, ``all`` everything; None only what is not finished.
+        problem: Why the sweep's engine can never run a job.
 
     Raises:
         ConfigError: If any job's config is wrong; lists all that is, and nothing has been started.
@@ -145,11 +67,18 @@ def plan_jobs(
     known = existing_runs(sweep_dir)
     planned: set[str] = set()
     for number, overrides in enumerate(batch, start=first):
-        cfg = planner.compose(overrides)
-        for line in [*problems(cfg), *idle_overrides(cfg, overrides), *undirected(cfg, overrides)]:
-            wrong[line] = None
+        with planner.lent(overrides) as cfg:
+            values, lines = looked_through(cfg)
+            lines += [*idle_overrides(cfg, overrides), *undirected(cfg, overrides)]
+        demand = Demand() if lines else Demand.of(values["trainer"])
+        if (impossible := problem(demand)) is not None:
+            lines.append(impossible)
+        wrong |= dict.fromkeys(lines)
+        if wrong:  # nothing will be started: the others are only looked through
+            continue
         shown = [masked_override(override) for override in overrides if _key(override) in varying]
-        job = Job(number, list(overrides), shown, sweep_dir / job_name(number, shown), config_hash(settled(cfg)))
+        directory = sweep_dir / job_name(number, shown)
+        job = Job(number, list(overrides), shown, directory, config_hash(settled(values)), demand)
         if job.hash in planned:  # the same experiment twice is one result, not two
             continue
         planned.add(job.hash)
@@ -162,8 +91,15 @@ def plan_jobs(
 
 
 def existing_runs(sweep_dir: Path) -> dict[str, tuple[Path, Report]]:
-    """Config hash -> directory and report of the runs that lie in a sweep's directory."""
-    return {report["config_hash"]: (path, report) for path, report in runs_in(sweep_dir) if "config_hash" in report}
+    """Config hash -> directory and report of the runs that lie in a sweep's directory.
+
+    Of thousands of reports no more is kept than tells what is to become of a job.
+    """
+    return {
+        report["config_hash"]: (path, cast(Report, {key: report[key] for key in _OF_A_REPORT if key in report}))
+        for path, report in runs_in(sweep_dir)
+        if "config_hash" in report
+    }
 
 
 def runs_in(sweep_dir: Path) -> Iterator[tuple[Path, Report]]:
@@ -242,17 +178,34 @@ def arguments_of(job: Job, planner: Planner, flags: Sequence[str]) -> list[str]:
 def adopt(job: Job, report: Report, rerun: Rerun | None = None) -> None:
     """Decide about a job that has run before: skip what has ended, resume from a checkpoint, else begin anew.
 
-    One that another process is training is left to that.
+    One that another process is training is left to that; on another machine, as long as it is seen to go on.
     """
     status = report["status"]
     if status == "running":
-        job.plan, job.status, job.error = "skip", status, being_trained(report)
+        job.plan = "skip" if report.get("host") == socket.gethostname() else "watch"
+        job.status, job.error = status, being_trained(report)
         return
     if has_ended(report, rerun):
         job.plan, job.status, job.objective = "skip", status, report.get("objective")
         job.error = failure_line(report) or None
     elif status not in (*SUCCEEDED, *FAILED) and rerun != "all" and any((job.directory / CHECKPOINTS).glob("*.ckpt")):
         job.plan = "resume"
+
+
+def rejoin(job: Job, engine: Engine, rerun: Rerun | None) -> None:
+    """Leave a job as it is that an earlier driver has started and that is still under way there.
+
+    One that has ended since it was planned is looked at again: it may have been under way until then.
+    """
+    if job.plan == "skip" and job.status != "running":
+        return
+    if engine.find(job):
+        job.plan, job.status, job.error = "rejoin", "waiting", None
+    elif job.plan != "skip" and job.directory.exists():
+        with suppress(ConfigError):
+            if (report := read_report(job.directory)).get("config_hash") == job.hash:
+                job.plan, job.status = "run", "waiting"
+                adopt(job, report, rerun)
 
 
 def has_ended(report: Report, rerun: Rerun | None) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import optuna
@@ -10,6 +10,7 @@ import optuna
 from strobe.config.rules import choice, whole
 from strobe.config.rules import number as a_number
 from strobe.errors import require
+from strobe.record.database import Database
 from strobe.record.study import PrunerName
 from strobe.sweeps.quasirandom import HaltonSampler
 from strobe.sweeps.space import Space
@@ -29,6 +30,7 @@ class SearchSettings:
         objectives: Names of metrics, or ``parameters`` or ``total_s``; empty is the run's objective.
         conditions: See `strobe.sweeps.space.Space`.
         timeout: Seconds after which this process begins no further trial; None for no limit.
+        storage: URL of the database that keeps the study; None keeps it in the sweep's directory.
 
     Raises:
         ConfigError: If a value is not among those allowed.
@@ -41,6 +43,7 @@ class SearchSettings:
     objectives: Sequence[str]
     conditions: Sequence[str]
     timeout: float | None = None
+    storage: str | None = field(default=None, repr=False)  # it may hold a password
 
     def __post_init__(self) -> None:
         rules = {
@@ -58,6 +61,15 @@ class SearchSettings:
         if len(self.objectives) > 1 and self.sampler in ("grid", "cmaes"):
             wrong.append(f"hydra.sweeper.sampler={self.sampler} has one objective; choose nsgaii, tpe, random or qmc")
         require(wrong)
+        self.database()
+
+    def database(self) -> Database | None:
+        """The database that keeps the study.
+
+        Raises:
+            ConfigError: If there can be none at that URL.
+        """
+        return None if self.storage is None else Database(self.storage)
 
 
 def sampler_of(search: SearchSettings, space: Space, number: int) -> optuna.samplers.BaseSampler:

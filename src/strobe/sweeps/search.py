@@ -1,4 +1,4 @@
-"""A search by Optuna: trials as jobs, the study on disk beside them."""
+"""A search by Optuna: trials as jobs, the study on disk beside them or in a database."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,16 +12,19 @@ from strobe.config.values import problems
 from strobe.config.written import written
 from strobe.errors import ConfigError, require
 from strobe.machine.disk import disk_error
+from strobe.machine.mounts import warning_about_locks
+from strobe.record.database import Database, DatabaseError
 from strobe.record.files import sweep_leftovers
 from strobe.record.identity import identity
-from strobe.record.journal import reopen
 from strobe.record.layout import STUDY, SUCCEEDED, Mode
+from strobe.sweeps.at_work import AtWork
 from strobe.sweeps.display import Display
 from strobe.sweeps.drive import Settings, StopSweepError, drive
-from strobe.sweeps.jobs import Job, Planner
+from strobe.sweeps.job import Demand, Job
+from strobe.sweeps.planning import Planner
 from strobe.sweeps.sampling import SearchSettings, most_trials, sampler_of
 from strobe.sweeps.space import Space
-from strobe.sweeps.studies import AtWork, open_or_create
+from strobe.sweeps.studies import open_or_create
 from strobe.sweeps.supply import ASK_LOCK, Supply
 from strobe.sweeps.trials import Trials, prunes
 
@@ -52,16 +55,28 @@ def run_search(
     if not space.distributions:
         raise ConfigError("nothing to search: give a space, as in optimizer.lr=tag(log,interval(1e-4,1e-1))")
     about = _about(search, space, planner, settings)
-    require(problems(planner.compose(_first_overrides(search, space, len(about["objective"])))))
+    first = planner.compose(_first_overrides(search, space, len(about["objective"])))
+    impossible = settings.engine.problem(Demand.of(first.trainer))
+    require([*problems(first), *([] if impossible is None else [impossible])])
+    if settings.engine.detaches:
+        raise ConfigError("hydra.launcher.detach=true: a search needs its trials' results; leave it out, or run a grid")
     at_work = AtWork(settings.directory)
+    database = search.database()
     try:
+        if database is not None:
+            database.storage()  # before there is a directory: it may be wrong, or away
         settings.directory.mkdir(parents=True, exist_ok=True)
         with at_work.joined():
             with FileLock(settings.directory / ASK_LOCK):
-                supply, mended = _open(search, space, about, planner, settings, at_work)
+                supply, mended = _open(search, space, about, planner, settings, at_work, database)
             return _search(supply, mended, settings)
+    except DatabaseError as error:
+        raise ConfigError(str(error)) from error
     except OSError as error:
         raise disk_error(error, settings.directory / STUDY) from error
+    finally:
+        if database is not None:
+            database.close()
 
 
 def _open(
@@ -71,31 +86,35 @@ def _open(
     planner: Planner,
     settings: Settings,
     at_work: AtWork,
+    database: Database | None,
 ) -> tuple[Supply, list[str]]:
     """The study, as a supply of jobs, and what had to be mended."""
     if alone := at_work.is_alone():
         sweep_leftovers(settings.directory)
-    opened, mended = open_or_create(settings.directory, about, search.pruner, alone=alone)
-    trials = Trials(opened, space, search, planner, settings)
-    trials.make_those_of_runs()
-    if (again := trials.to_reopen()) and alone:
-        reopen(settings.directory / STUDY, again)
-        opened, _ = open_or_create(settings.directory, about, search.pruner, alone=True)
+    opened, mended = open_or_create(settings.directory, about, search.pruner, alone=alone, database=database)
+    if (warning := warning_about_locks(settings.directory)) is not None:
+        mended.append(warning)
+    with opened.reached():
         trials = Trials(opened, space, search, planner, settings)
-    elif again and settings.rerun is not None:
-        raise ConfigError(
-            f"sweep.rerun={settings.rerun}: another process works on {settings.directory}, and trials can't be "
-            "run again under it; wait for its end, or leave sweep.rerun out"
-        )
-    supply = Supply(trials)
-    if taken := supply.take_ends():
-        mended.append(f"{taken} result(s) that the search lacked, taken from the reports of its runs")
+        trials.make_those_of_runs()
+        if (again := trials.to_reopen()) and alone:
+            opened.reopen(settings.directory, again)
+            opened, _ = open_or_create(settings.directory, about, search.pruner, alone=True, database=database)
+            trials = Trials(opened, space, search, planner, settings)
+        elif again and settings.rerun is not None:
+            raise ConfigError(
+                f"sweep.rerun={settings.rerun}: another process works on {settings.directory}, and trials can't be "
+                "run again under it; wait for its end, or leave sweep.rerun out"
+            )
+        supply = Supply(trials)
+        if taken := supply.take_ends():
+            mended.append(f"{taken} result(s) that the search lacked, taken from the reports of its runs")
     return supply, mended
 
 
 def _search(supply: Supply, mended: Sequence[str], settings: Settings) -> tuple[list[Job], list[str]]:
     search = supply.search
-    with Display(most_trials(search, supply.space), mode=settings.mode, slots=len(settings.slots)) as display:
+    with Display(most_trials(search, supply.space), mode=settings.mode) as display:
         for line in mended:
             display.say(line)
         known = [job for job in supply.jobs.values() if job.plan == "skip"]

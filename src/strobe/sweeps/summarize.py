@@ -12,7 +12,7 @@ from strobe.record.layout import SUCCEEDED
 from strobe.report.cells import number_text
 from strobe.sweeps.display import best_job
 from strobe.sweeps.drive import Settings
-from strobe.sweeps.jobs import Job
+from strobe.sweeps.job import Job
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,11 @@ def summarize(
     directory = settings.directory
     sweep_leftovers(directory, older_than_s=_OLD_S)
     lines = list(troubles)
+    left = [job for job in jobs if job.began and job.status in ("waiting", "running")]
+    if left:
+        log.info("under way    %d of %d jobs; the same command collects them", len(left), len(jobs))
+    if left and len(left) == len(jobs):  # a sweep that was left alone
+        return
     try:
         table = write_report(directory)
     except OSError as error:
@@ -54,7 +59,7 @@ def summarize(
     if best is not None and best.objective is not None:
         log.info("best run     %s  (%s)", printable(str(best.directory)), number_text(best.objective))
     log.info("TensorBoard  tensorboard --logdir %s", printable(str(directory)))
-    if bad := [job for job in jobs if job.status not in SUCCEEDED]:
+    if bad := [job for job in jobs if job.status not in SUCCEEDED and job not in left]:
         lines.append(f"{len(bad)} of {len(jobs)} jobs did not complete:")
         lines += [f"  {job.status}: {printable(str(job.directory))}{_why(job)}" for job in bad[:20]]
         lines += [f"  and {len(bad) - 20} more"] if len(bad) > 20 else []

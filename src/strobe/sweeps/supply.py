@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import suppress
 
 import optuna
 from filelock import FileLock, Timeout
@@ -9,15 +10,19 @@ from optuna.trial import FrozenTrial, TrialState
 
 from strobe.machine.disk import trouble
 from strobe.machine.secrets import masked_override
+from strobe.record.database import DatabaseError
 from strobe.record.layout import STOPPED, STUDY
 from strobe.record.report import read_epochs
+from strobe.sweeps.at_work import LOCKS
 from strobe.sweeps.display import Display
-from strobe.sweeps.jobs import Job, adopt, has_ended
+from strobe.sweeps.job import Job
+from strobe.sweeps.jobs import adopt, has_ended, rejoin
 from strobe.sweeps.sampling import most_trials, sampler_of
-from strobe.sweeps.studies import LOCKS
 from strobe.sweeps.trials import OVERRIDES, Trials, prunes
 
 ASK_LOCK = ".ask.lock"
+_PATIENCE_S = 60.0  # for a database that is away while no job is under way
+_PAUSE_S = 1.0
 
 
 class Supply:
@@ -47,6 +52,7 @@ class Supply:
         self._taken: list[Job] = []
         self._most = most_trials(self.search, self.space)
         self._given_up = False
+        self._away: str | None = None
         self._began = time.monotonic()
 
     def take_ends(self) -> int:
@@ -61,12 +67,24 @@ class Supply:
 
     def next_job(self) -> Job | None:
         """A trial that a process which is gone has left behind, else a new one, else None."""
-        for job in list(self._untold.values()):
-            self.tell(job)
-        if self._taken:
-            return self._taken.pop(0)
+        waits_until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                self._tell_untold()
+                job = self._taken.pop(0) if self._taken else self._next_job()
+            except OSError as error:
+                self._failed(error)
+                under_way = self._locks.keys() - self._untold.keys()
+                if under_way or not isinstance(error, DatabaseError) or time.monotonic() > waits_until:
+                    return None  # the jobs under way are waited for, and then it is tried again
+                time.sleep(_PAUSE_S)
+            else:
+                self._away = None
+                return job
+
+    def _next_job(self) -> Job | None:
         try:
-            with FileLock(self.settings.directory / ASK_LOCK):
+            with self.opened.reached(), FileLock(self.settings.directory / ASK_LOCK):
                 known = self.opened.trials()
                 for trial in known:
                     if trial.state == TrialState.RUNNING and (adopted := self._adopt(trial)) is not None:
@@ -77,9 +95,10 @@ class Supply:
                 asked = self.study.ask()
                 self._lock(asked.number)
                 job = self.trials.job_of(asked.number, self._drawn(asked))
-        except OSError as error:
-            self._note(trouble(error, self.settings.directory / STUDY))
-            return None
+        except OSError:
+            for number in self._locks.keys() - self.jobs.keys():  # to be asked for again
+                self._unlock(number)
+            raise
         self.jobs[job.number] = job
         return job
 
@@ -98,24 +117,35 @@ class Supply:
         # Samplers look back at a trial that has ended; the one for the next trial does so when it draws.
         self.study.sampler = optuna.samplers.RandomSampler()
         try:
-            self.study.tell(
-                job.number, values if state == TrialState.COMPLETE else None, state=state, skip_if_finished=True
-            )
+            with self.opened.reached():
+                self.study.tell(
+                    job.number, values if state == TrialState.COMPLETE else None, state=state, skip_if_finished=True
+                )
         except OSError as error:  # the report has it: the next process tells it, if this one never can
             self._untold[job.number] = job
-            self._note(trouble(error, self.settings.directory / STUDY))
+            self._failed(error)
             return
+        self._away = None
         self._untold.pop(job.number, None)
         self._unlock(job.number)
 
     def release(self) -> None:
         """Let go of trials that are still open."""
-        for job in list(self._untold.values()):
-            self.tell(job)
+        with suppress(OSError):
+            self._tell_untold()
+        if self._away is not None:
+            self._note(self._away)
         if self._untold:
-            self._note(f"{len(self._untold)} results are not in {STUDY} yet: the same command puts them there")
+            place = STUDY if self.opened.database is None else self.opened.database.shown
+            self._note(f"{len(self._untold)} results are not in {place} yet: the same command puts them there")
         for number in list(self._locks):
             self._unlock(number)
+
+    def _tell_untold(self) -> None:
+        for job in list(self._untold.values()):
+            self.tell(job)
+            if self._away is not None:  # the others would wait as long
+                raise DatabaseError(self._away)
 
     def _adopt(self, trial: FrozenTrial) -> Job | None:
         """Take over a trial whose process is gone: tell its result if it has one, else run or resume its job."""
@@ -128,6 +158,7 @@ class Supply:
         job = self.trials.job_of(trial.number, self._overrides(trial))
         if (report := self.trials.report_of(job)) is not None:
             adopt(job, report, self.settings.rerun)
+        rejoin(job, self.settings.engine, self.settings.rerun)
         self.jobs[job.number] = job
         if job.plan != "skip":
             return job
@@ -139,7 +170,8 @@ class Supply:
     def _overrides(self, trial: FrozenTrial) -> list[str]:
         """The command line of an open trial's job: as the study has it, as its run has it, or drawn now."""
         known = self.trials.overrides_kept(trial)
-        overrides = known or self.trials.overrides_of_run(trial.number)
+        of_run = self.trials.overrides_of_run(trial.number)
+        overrides = known or of_run
         trial_id = self.opened.trial_id(trial.number)
         if overrides is not None:
             for name, value in self.space.drawn(overrides).items():
@@ -147,8 +179,9 @@ class Supply:
                     distribution = self.space.distributions[name]
                     internal = distribution.to_internal_repr(value)
                     self.opened.storage.set_trial_param(trial_id, name, internal, distribution)
-            if known is None:
+            if of_run is not None:
                 self._restore_epochs(trial, trial_id)
+            if known is None:
                 self.opened.storage.set_trial_user_attr(trial_id, OVERRIDES, list(map(masked_override, overrides)))
             return overrides
         self.study.sampler = sampler_of(self.search, self.space, trial.number)
@@ -174,6 +207,15 @@ class Supply:
         self._given_up = True
         self._say(f"No further trial begins: hydra.sweeper.timeout={timeout:g} seconds are over")
         return True
+
+    def _failed(self, error: OSError) -> None:
+        """Take down that the study can't be written; a database that comes back has lost nothing."""
+        if not isinstance(error, DatabaseError):
+            self._note(trouble(error, self.settings.directory / STUDY))
+            return
+        if self._away is None:
+            self._say(f"{error} (the search waits for it, and jobs under way go on)")
+        self._away = str(error)
 
     def _note(self, line: str) -> None:
         if line not in self.troubles:

@@ -14,9 +14,10 @@ from strobe.machine.secrets import masked_override
 from strobe.record.identity import config_hash
 from strobe.record.layout import FAILED, SUCCEEDED, Status
 from strobe.record.report import Report, read_report
-from strobe.record.study import NAME
 from strobe.sweeps.drive import Settings
-from strobe.sweeps.jobs import Job, Planner, adopt, job_name
+from strobe.sweeps.job import Demand, Job
+from strobe.sweeps.jobs import adopt, job_name
+from strobe.sweeps.planning import Planner
 from strobe.sweeps.sampling import SearchSettings, most_trials
 from strobe.sweeps.space import Space
 from strobe.sweeps.studies import OpenStudy, runs_by_number
@@ -52,14 +53,14 @@ class Trials:
         self.planner = planner
         self.settings = settings
         self.runs = runs_by_number(settings.directory)
-        self._hashes: dict[tuple[str, ...], str] = {}
+        self._known: dict[tuple[str, ...], tuple[str, Demand]] = {}
 
     def make_those_of_runs(self) -> None:
         """Make the trials that a journal has lost and whose runs lie in the directory; `next_job` adopts them."""
         known = len(self.opened.trials())
         likely = range(known, known + len(self.runs) + most_trials(self.search, self.space))
         own = [n for n in likely if n in self.runs and self.overrides_of_run(n) is not None]
-        study_id = self.opened.storage.get_study_id_from_name(NAME)
+        study_id = self.opened.study_id
         for _ in range(known, max(own, default=-1) + 1):
             self.opened.storage.create_new_trial(study_id)
 
@@ -109,8 +110,8 @@ class Trials:
         directory = self.settings.directory / job_name(number, varying)
         if not directory.exists() and self.overrides_of_run(number) is not None:
             directory, _ = self.runs[number]
-        environment = self._environment(number)
-        return Job(number, overrides, varying, directory, self._hash(overrides), environment=environment)
+        fingerprint, demand = self._composed(overrides)
+        return Job(number, overrides, varying, directory, fingerprint, demand, environment=self._environment(number))
 
     def finished_job(self, trial: FrozenTrial) -> Job:
         """The job of a trial that the study knows the end of; how it ended, its report says best."""
@@ -135,17 +136,23 @@ class Trials:
         return report if settled or report.get("config_hash") == job.hash else None
 
     def _hash(self, overrides: Sequence[str]) -> str:
+        return self._composed(overrides)[0]
+
+    def _composed(self, overrides: Sequence[str]) -> tuple[str, Demand]:
+        """The hash of a job's config, and what the job takes."""
         key = tuple(overrides)
-        if key not in self._hashes:
+        if key not in self._known:
             try:
-                self._hashes[key] = config_hash(settled(self.planner.compose(overrides)))
+                cfg = self.planner.compose(overrides)
+                self._known[key] = config_hash(settled(cfg)), Demand.of(cfg.trainer)
             except (HydraException, OmegaConfBaseException):  # a point that makes no config: its job will say so
-                self._hashes[key] = "none"
-        return self._hashes[key]
+                self._known[key] = "none", Demand()
+        return self._known[key]
 
     def _environment(self, number: int) -> dict[str, str]:
         if not prunes(self.search, self.settings):
             return {}
+        # Not the database's URL, as an engine may write these down: it is in the environment that jobs inherit.
         return {"STROBE_TRIAL": f"{number}", "STROBE_STUDY": str(self.settings.directory)}
 
     def values_of(self, job: Job) -> list[float] | None:

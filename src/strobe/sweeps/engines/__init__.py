@@ -1,0 +1,1 @@
+"""The places where a sweep can run its jobs."""

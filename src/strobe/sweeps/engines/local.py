@@ -1,0 +1,120 @@
+"""Jobs on this machine: processes forked from a warm server, as many at once as there are slots."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from strobe.machine.signals import hangup_signals, ignored
+from strobe.sweeps.engine import End, Engine
+from strobe.sweeps.job import Job
+from strobe.sweeps.slots import Slot
+
+StartJob = Callable[[Sequence[str], str, Mapping[str, str], str], None]
+"""What a job's process does, given the command's arguments, the run directory, variables and the working directory."""
+
+
+@dataclass
+class _Running:
+    slot: Slot
+    process: BaseProcess
+
+
+class LocalEngine(Engine):
+    """This machine.
+
+    Args:
+        slots: One job each.
+        start: What a job's process does; a function of a module, which the warm server imports.
+    """
+
+    def __init__(self, slots: Sequence[Slot], start: StartJob) -> None:
+        self._slots = slots
+        self._free = list(slots)
+        self._start = start
+        self._running: dict[Job, _Running] = {}
+        self._context = warm_context(start.__module__)
+
+    @property
+    def described(self) -> str:
+        """How much runs at once."""
+        return f"{len(self._slots)} at a time, {self._slots[0].threads} thread(s) each"
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a slot is free."""
+        return bool(self._free)
+
+    def start(self, job: Job, arguments: Sequence[str]) -> None:
+        """Start a job in a free slot.
+
+        Raises:
+            OSError: If there can be no process.
+        """
+        slot = self._free[0]
+        process = self._context.Process(
+            target=self._start,
+            args=(list(arguments), str(job.directory), slot.environment() | job.environment, str(Path.cwd())),
+            name=job.directory.name,
+        )
+        if self._context.get_start_method() == "forkserver":
+            with ignored(*hangup_signals()):  # of the driver's terminal: the server has to outlive the jobs
+                forkserver.ensure_running()
+        process.start()
+        self._free.remove(slot)
+        self._running[job] = _Running(slot, process)
+
+    def wait(self, timeout: float) -> list[tuple[Job, End]]:
+        """Wait until a job's process has ended, or ``timeout`` seconds; returns those that have."""
+        wait([entry.process.sentinel for entry in self._running.values()], timeout)
+        ended = [(job, entry) for job, entry in self._running.items() if not entry.process.is_alive()]
+        for job, entry in ended:
+            del self._running[job]
+            self._free.append(entry.slot)
+            entry.process.join()
+            _signal_group(entry.process.pid, signal.SIGKILL)  # ranks or workers that it left behind
+        return [(job, End(code=entry.process.exitcode)) for job, entry in ended]
+
+    def ask(self, job: Job, number: int) -> None:
+        """Send a signal to a job's process, which tells its ranks."""
+        if job not in self._running:
+            return
+        process = self._running[job].process
+        if process.pid is not None and process.is_alive():
+            os.kill(process.pid, number)
+
+    def kill(self, job: Job) -> None:
+        """End a job at once."""
+        if job not in self._running:
+            return
+        process = self._running[job].process
+        _signal_group(process.pid, signal.SIGKILL)
+        if process.is_alive():
+            process.kill()
+
+
+def warm_context(module: str) -> Any:
+    """A context of multiprocessing whose processes are forked from a server that has imported what a job needs.
+
+    Args:
+        module: Imported there besides.
+    """
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["strobe.sweeps.worker", module])
+    return context
+
+
+def _signal_group(pid: int | None, number: int) -> None:
+    if pid is None:
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
