@@ -426,8 +426,8 @@ def test_an_entry_that_slurm_prints_oddly_is_no_end() -> None:
     [
         ({"additional_parameters": {"array": "0-3"}}, "additional_parameters: array: a sweep gives that itself"),
         ({"additional_parameters": {"job_name": "x", "exclude": "n1"}}, "additional_parameters: job-name: a sweep"),
-        ({"timeout_min": 1}, "signal_delay_s=90: must be less than the 60 s of timeout_min"),
-        ({"timeout_min": 2, "signal_delay_s": 120}, "signal_delay_s=120: must be less than the 120 s"),
+        ({"timeout_min": 1}, "signal_delay_s=90: must be less than the 60 seconds of timeout_min"),
+        ({"timeout_min": 2, "signal_delay_s": 120}, "signal_delay_s=120: must be less than the 120 seconds"),
     ],
 )
 def test_what_a_sweep_needs_of_slurm_is_not_to_be_changed(settings: dict[str, Any], said: str) -> None:
