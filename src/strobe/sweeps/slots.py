@@ -1,11 +1,12 @@
 """How many jobs run at once, and what each of them gets of the machine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from strobe.errors import ConfigError
+from strobe.errors import ConfigError, require
 from strobe.machine.devices import available_cpus, visible_gpus
+from strobe.sweeps.job import Demand
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,13 @@ class Slot:
         return variables | ({} if self.gpus is None else {"CUDA_VISIBLE_DEVICES": self.gpus})
 
 
+def wrong_slots(wanted: Any) -> list[str]:
+    """Why ``hydra.launcher.slots`` can't be so, of any launcher; nothing if it can."""
+    if wanted == "auto" or (type(wanted) is int and wanted >= 1):
+        return []
+    return [f"hydra.launcher.slots={wanted}: must be a whole number of at least 1, or auto"]
+
+
 def share_out(trainer: Mapping[str, Any], wanted: int | str, jobs_per_gpu: int = 1) -> list[Slot]:
     """The slots of a sweep.
 
@@ -38,16 +46,13 @@ def share_out(trainer: Mapping[str, Any], wanted: int | str, jobs_per_gpu: int =
     Raises:
         ConfigError: If ``wanted`` is neither a number of at least 1 nor ``auto``.
     """
-    if wanted != "auto" and (type(wanted) is not int or wanted < 1):
-        raise ConfigError(f"hydra.launcher.slots={wanted}: must be a whole number of at least 1, or auto")
+    require(wrong_slots(wanted))
     if type(jobs_per_gpu) is not int or jobs_per_gpu < 1:
         raise ConfigError(f"hydra.launcher.jobs_per_gpu={jobs_per_gpu}: must be a whole number of at least 1")
-    devices = trainer.get("devices")
-    per_job = devices if type(devices) is int and devices > 0 else 1
-    if isinstance(devices, Sequence) and not isinstance(devices, str):
-        per_job = max(1, len(devices))
+    demand = Demand.of(trainer)
+    per_job = demand.devices
     cores = available_cpus()
-    gpus = visible_gpus() if trainer.get("accelerator") in ("auto", "gpu", "cuda") else []
+    gpus = visible_gpus() if demand.gpu else []
     if gpus:
         groups = [gpus[start : start + per_job] for start in range(0, len(gpus) - per_job + 1, per_job)] or [gpus]
         shares = [",".join(group) for _ in range(jobs_per_gpu) for group in groups]

@@ -23,6 +23,7 @@ from strobe.sweeps.engines.ray.share import Share, wrong_settings
 from strobe.sweeps.engines.ray.task import Task
 from strobe.sweeps.job import Demand, Job
 from strobe.sweeps.remote import Order, own_path
+from strobe.sweeps.slots import Slot
 
 _NOTES = ".ray"  # a folder of the sweep's directory, while it runs
 
@@ -127,8 +128,7 @@ class RayEngine(Engine):
         self._count += 1
         folder = self._directory / _NOTES
         folder.mkdir(exist_ok=True)
-        threads = str(self._share.threads(job.demand))
-        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+        limits = Slot(self._share.threads(job.demand)).environment()
         order = Order.of(job, arguments, self._directory, sweep_token(self._directory))
         environment = {**variables(of_the_command=True), **limits, **job.environment}
         order = replace(order, cwd=self._there(order.cwd), environment=environment)

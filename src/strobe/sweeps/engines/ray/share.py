@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from strobe.sweeps.job import Demand
+from strobe.sweeps.slots import wrong_slots
 
 _GIB = 2**30
 
@@ -75,8 +76,7 @@ def wrong_settings(address: Any, slots: Any, numbers: Mapping[str, Any], resourc
     wrong = []
     if not isinstance(address, str) or not address:
         wrong.append(f"hydra.launcher.address={address}: must be auto, local, <host>:<port> or ray://<host>:<port>")
-    if slots != "auto" and (type(slots) is not int or slots < 1):
-        wrong.append(f"hydra.launcher.slots={slots}: must be a whole number of at least 1, or auto")
+    wrong += wrong_slots(slots)
     for name, value in numbers.items():
         if value is not None and not _is_amount(value):
             wrong.append(f"hydra.launcher.{name}={value}: must be a number of at least 0, or null")

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from strobe.errors import ConfigError
+from strobe.errors import ConfigError, require
 from strobe.sweeps.engine import Engine
 from strobe.sweeps.engines.slurm.engine import SLOTS, SlurmEngine
 from strobe.sweeps.engines.slurm.here import SubmittedHere
 from strobe.sweeps.engines.slurm.resources import Resources
-from strobe.sweeps.slots import share_out
+from strobe.sweeps.slots import share_out, wrong_slots
 
 
 def slurm_engine(
@@ -41,6 +41,5 @@ def slurm_engine(
     asked = Resources.of(resources)
     if cluster == "local":
         return SubmittedHere(directory, share_out(trainer, slots), asked, detach)
-    if slots != "auto" and (type(slots) is not int or slots < 1):
-        raise ConfigError(f"hydra.launcher.slots={slots}: must be a whole number of at least 1, or auto")
+    require(wrong_slots(slots))
     return SlurmEngine(directory, asked, SLOTS if slots == "auto" else slots, detach)

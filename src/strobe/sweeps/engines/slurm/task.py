@@ -9,11 +9,10 @@ from typing import NoReturn
 
 from strobe.errors import PreemptedError
 from strobe.sweeps.remote import Order, become_command
+from strobe.sweeps.slots import Slot
 
 ASKED = "asked_to_stop"
 """A file beside a job's submission: a signal may come before there is anybody to get it."""
-
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def become_task(order: Order, submission: str) -> NoReturn:
@@ -34,7 +33,7 @@ def become_task(order: Order, submission: str) -> NoReturn:
     # Until the run can save a checkpoint, that its time is nearly up is of no use to it.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if cores := _cores(os.environ):
-        os.environ.update(dict.fromkeys(_THREADS, f"{cores}"))
+        os.environ.update(Slot(cores).environment())
     become_command(order)
 
 
