@@ -5,6 +5,7 @@ import io
 import os
 import select
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 from strobe.machine.secrets import redacted
@@ -31,6 +32,13 @@ def settle_streams(*, anew: bool = False) -> None:
         sys.stdout = _settled(sys.stdout, 1)
     if anew or (sys.stderr is sys.__stderr__ and not isinstance(sys.stderr, _Stream)):
         sys.stderr = _settled(sys.stderr, 2)
+
+
+def redirect_output(path: Path) -> None:
+    """Send what this process and its children print from now on, C libraries included, to the end of a file."""
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
 
 
 def answer(text: str) -> int:

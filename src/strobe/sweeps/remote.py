@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from strobe.machine.rank import process_rank
+from strobe.machine.streams import redirect_output
 from strobe.record.layout import TOKEN
 from strobe.sweeps.job import Job
 
@@ -90,7 +91,9 @@ def become_command(order: Order) -> NoReturn:
         print(problem, file=sys.stderr, flush=True)
         raise SystemExit(NOT_SHARED)
     rank = process_rank()
-    _redirect(Path(order.directory) / (CONSOLE_LOG if rank == 0 else f"console_rank_{rank}.log"))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    redirect_output(Path(order.directory) / (CONSOLE_LOG if rank == 0 else f"console_rank_{rank}.log"))
     os.chdir(order.cwd)
     environment = {**os.environ, **order.environment, "PYTHONPATH": os.pathsep.join(order.path)}
     # A segmentation fault leaves a traceback.
@@ -105,13 +108,3 @@ def own_path() -> list[str]:
     prefixes = {Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix)}
     foreign = [entry for entry in entries if prefixes.isdisjoint((Path(entry), *Path(entry).parents))]
     return list(dict.fromkeys(foreign))
-
-
-def _redirect(path: Path) -> None:
-    """Send everything that this process prints, and the one it becomes, to a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)

@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 
 import strobe.run.story  # noqa: F401  # the heavy imports of a run
-from strobe.machine.streams import settle_streams
-
-CONSOLE_LOG = "console.log"
+from strobe.machine.streams import redirect_output, settle_streams
+from strobe.sweeps.remote import CONSOLE_LOG
 
 
 def become_job(directory: Path, environment: Mapping[str, str], cwd: str) -> None:
@@ -26,7 +25,9 @@ def become_job(directory: Path, environment: Mapping[str, str], cwd: str) -> Non
     """
     os.setpgrp()  # a Ctrl-C in the terminal goes to the driver, which passes it on
     die_with_driver()
-    _redirect(directory / CONSOLE_LOG)
+    redirect_output(directory / CONSOLE_LOG)
+    settle_streams(anew=True)  # those there are, are the warm server's
+    faulthandler.enable(2)  # a segmentation fault leaves a traceback
     os.chdir(cwd)
     os.environ.update(environment)
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
@@ -45,12 +46,3 @@ def die_with_driver() -> None:
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="die-with-driver", daemon=True).start()
-
-
-def _redirect(path: Path) -> None:
-    """Send everything that this process and its children print, C libraries included, to a file."""
-    with path.open("ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    settle_streams(anew=True)  # those there are, are the warm server's
-    faulthandler.enable(2)  # a segmentation fault leaves a traceback

@@ -144,27 +144,29 @@ class SubmittedHere(Engine):
 
     def ask(self, job: Job, number: int) -> None:
         """Send a signal to a job's process, which tells its ranks."""
-        if (entry := self._jobs.get(job)) is None:
-            return
-        entry.asked = True
-        with suppress(OSError):  # it is for one that has not begun
-            entry.submission.ask()
-        for command in _commands(entry.keeper):
+        for command in self._no_longer_wanted(job):
             with suppress(psutil.Error):
                 command.send_signal(number)
 
     def kill(self, job: Job) -> None:
         """End a job at once."""
-        if (entry := self._jobs.get(job)) is None:
-            return
-        entry.asked = True
-        with suppress(OSError):  # it is for one that has not begun
-            entry.submission.ask()
-        for command in _commands(entry.keeper):
+        for command in self._no_longer_wanted(job):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(command.pid, signal.SIGKILL)
             with suppress(psutil.Error):
                 command.kill()
+
+    def _no_longer_wanted(self, job: Job) -> list[psutil.Process]:
+        """Take down that a job is to end; returns its processes, if it has any here."""
+        if (entry := self._jobs.get(job)) is None:
+            return []
+        entry.asked = True
+        with suppress(OSError):  # it is for one that has not begun
+            entry.submission.ask()
+        try:
+            return entry.keeper.children()
+        except psutil.Error:  # it has just ended
+            return []
 
 
 @contextmanager
@@ -183,14 +185,6 @@ def _apart() -> Iterator[None]:
             os.dup2(kept, number)
         for descriptor in (nowhere, *(kept for _, kept in before)):
             os.close(descriptor)
-
-
-def _commands(keeper: psutil.Process) -> list[psutil.Process]:
-    """The processes that submitit keeps."""
-    try:
-        return keeper.children()
-    except psutil.Error:  # it has just ended
-        return []
 
 
 def _is_gone(process: psutil.Process) -> bool:
