@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _GRACE_S = 30.0  # between asking a job to stop and killing it
 _PATIENCE_S = 60.0  # until a place that doesn't answer is given up
+_NEVER = float("inf")
 
 
 @dataclass
@@ -137,28 +138,29 @@ class Pool:
 
     def _until_deadline(self) -> float:
         """Seconds until a job has to be stopped or killed."""
-        deadlines = []
-        for entry in self._under_way.values():
-            if entry.asked_at is not None and not entry.killed:
-                deadlines.append(entry.asked_at + _GRACE_S)
-            if self._timeout is not None and entry.began is not None and entry.asked_at is None:
-                deadlines.append(entry.began + self._timeout - entry.ran_s)
-        return max(0.0, min(deadlines, default=float("inf")) - time.monotonic())
+        next_one = min(map(self._deadline, self._under_way.values()), default=_NEVER)
+        return max(0.0, next_one - time.monotonic())
 
     def _enforce_deadlines(self) -> None:
         now = time.monotonic()
         for job, entry in self._under_way.items():
+            if now < self._deadline(entry):
+                continue
             if entry.asked_at is not None:
-                if now - entry.asked_at >= _GRACE_S and not entry.killed:
-                    self._kill(job, entry)
-            elif self._is_too_long(entry, now):
+                self._kill(job, entry)
+            else:
                 entry.timed_out, entry.asked_at = True, now
                 self._engine.ask(job, signal.SIGTERM)
 
-    def _is_too_long(self, entry: _UnderWay, now: float) -> bool:
-        return (
-            self._timeout is not None and entry.began is not None and entry.ran_s + now - entry.began >= self._timeout
-        )
+    def _deadline(self, entry: _UnderWay) -> float:
+        """When a job is to be stopped because it takes too long, or to be killed because it does not stop."""
+        if entry.killed:
+            return _NEVER
+        if entry.asked_at is not None:
+            return entry.asked_at + _GRACE_S
+        if self._timeout is None or entry.began is None:
+            return _NEVER
+        return entry.began + self._timeout - entry.ran_s
 
     def _is_to_begin_again(self, job: Job, entry: _UnderWay, end: End) -> bool:
         """Whether a job was lost, before its run was over, and may be begun again."""
