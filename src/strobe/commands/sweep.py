@@ -140,32 +140,28 @@ def _settings(config: DictConfig, place: Place) -> "Settings":
 
 def _engine(place: Place, config: DictConfig, directory: Path) -> "Engine":
     """The engine of a sweep; each has packages of its own, which the others do without."""
+    settings: dict[str, Any] = {
+        key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        for key, value in place.settings.items()
+    }
     match place.kind:
         case "local":
             from strobe.sweeps.engines.local import LocalEngine
             from strobe.sweeps.slots import share_out
 
-            return LocalEngine(share_out(config.trainer, **place.settings), run_job)
+            return LocalEngine(share_out(config.trainer, **settings), run_job)
         case "slurm":
             try:
                 from strobe.sweeps.engines.slurm.settings import slurm_engine
             except ModuleNotFoundError as error:
                 raise ConfigError(f"hydra/launcher=slurm: {error}; pip install -e '.[slurm]'") from None
-            settings = {
-                key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
-                for key, value in place.settings.items()
-            }
             return slurm_engine(directory, config.trainer, **settings)
         case "ray":
             from strobe.sweeps.engines.ray.engine import RayEngine
 
             known = inspect.signature(RayEngine).parameters
-            require(
-                f"hydra.launcher.{key}: hydra/launcher=ray has no such key"
-                for key in place.settings
-                if key not in known
-            )
-            return RayEngine(directory, run_job, **place.settings)
+            require(f"hydra.launcher.{key}: hydra/launcher=ray has no such key" for key in settings if key not in known)
+            return RayEngine(directory, run_job, **settings)
 
 
 def _summarize(jobs: "list[Job]", settings: "Settings", troubles: Sequence[str] = ()) -> None:

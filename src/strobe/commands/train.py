@@ -27,6 +27,7 @@ from strobe.distributed import slurm
 from strobe.errors import ConfigError, require
 from strobe.machine.secrets import learn_typed, learn_url
 from strobe.machine.terminal import exit_code
+from strobe.record.layout import STORAGE_VARIABLE
 
 _OF_SWEEPS = ("hydra/launcher", "hydra.launcher")
 
@@ -154,6 +155,6 @@ def _of_a_search(cfg: DictConfig) -> list[partial[Any]]:
         return []
     from strobe.callbacks.pruning import Pruning  # optuna: only in a search
 
-    learn_url(os.environ.get("STROBE_STORAGE", ""))
+    learn_url(os.environ.get(STORAGE_VARIABLE, ""))
     metric = objective(cfg)[0]
     return [] if metric is None else [partial(Pruning, Path(study), int(trial), metric)]

@@ -4,14 +4,12 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-from omegaconf import OmegaConf
 
 from strobe.errors import RunError, require
 from strobe.machine.signals import hangup_signals, ignored
@@ -60,12 +58,10 @@ class RayEngine(Engine):
         num_cpus: float | None = None,
         num_gpus: float | None = None,
         memory_gb: float | None = None,
-        resources: Mapping[str, float] | None = None,
-        runtime_env: Mapping[str, Any] | None = None,
+        resources: dict[str, float] | None = None,
+        runtime_env: dict[str, Any] | None = None,
     ) -> None:
-        given = OmegaConf.create({"resources": resources, "runtime_env": runtime_env})
-        plain: Any = OmegaConf.to_container(given, resolve=True)
-        owned, brought = plain["resources"] or {}, plain["runtime_env"] or None
+        owned, brought = resources or {}, runtime_env or None
         numbers = {"num_cpus": num_cpus, "num_gpus": num_gpus, "memory_gb": memory_gb}
         require(wrong_settings(address, slots, numbers, owned, brought))
         self._directory, self._start = directory, start
