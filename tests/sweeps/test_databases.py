@@ -38,7 +38,7 @@ from strobe.sweeps.sampling import SearchSettings
 from strobe.sweeps.search import run_search
 from tests.conftest import ROOT, TEST_CONF, Compose, report
 from tests.run.test_train import rows
-from tests.sweeps.pretend import Pretend, planning, well
+from tests.sweeps.pretend import Pretend, well
 
 PASSWORD = "pass-w0rd"
 
@@ -146,12 +146,6 @@ class Stored(Pretend):
         """What the study knows of its trials."""
         trials = open_study(self.directory).get_trials(deepcopy=False)
         return {t.number: (t.state.name, t.params, t.values, t.user_attrs["overrides"]) for t in trials}
-
-
-@pytest.fixture(scope="module")
-def planner() -> Iterator[Planner]:
-    with planning() as one:
-        yield one
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ class Ending(Engine):
         return [(self.started.pop(0), self.end) for _ in self.started[:1]]
 
     def ask(self, job: Job, number: int) -> None:
-        raise NotImplementedError
+        raise AssertionError("its jobs have ended")
 
     kill = ask  # type: ignore[assignment]
 
@@ -186,3 +186,24 @@ def test_an_odd_report_is_passed_over_by_a_sweep_with_a_notice(
     os.mkfifo(tmp_path / "003" / "report.json")
     assert list(existing_runs(tmp_path)) == ["a"]
     assert caplog.text.count("Passed over: ") == 2
+
+
+def test_who_leaves_a_sweep_alone_waits_until_all_of_it_has_arrived(tmp_path: Path) -> None:
+    class Late(Ending):
+        detaches, waited = True, 0
+
+        @property
+        def undelivered(self) -> bool:
+            return self.waited < 3
+
+        def wait(self, timeout: float) -> list[tuple[Job, End]]:
+            self.waited += 1
+            return []
+
+    engine = Late(End())
+    settings: Any = SimpleNamespace(engine=engine, job_timeout=None, retries=0, on_failure="continue")
+    planner: Any = SimpleNamespace(hydra_overrides=[])
+    todo = iter([job(tmp_path / "000"), job(tmp_path / "001")])
+    with Display(2, mode="max") as display:
+        drive(lambda: next(todo, None), planner, settings, display, lambda job: None)
+    assert (engine.waited, len(engine.started)) == (3, 2)

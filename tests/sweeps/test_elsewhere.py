@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,15 +12,9 @@ from strobe.record import alive
 from strobe.sweeps.job import Job
 from strobe.sweeps.jobs import rejoin
 from strobe.sweeps.planning import Planner
-from tests.sweeps.pretend import Pretend, planning, well
+from tests.sweeps.pretend import Pretend, well
 
 BATCH = [["sweep.name=s", f"seed={seed}"] for seed in (1, 2)]
-
-
-@pytest.fixture(scope="module")
-def planner() -> Iterator[Planner]:
-    with planning() as one:
-        yield one
 
 
 @pytest.fixture

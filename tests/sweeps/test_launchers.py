@@ -27,3 +27,22 @@ def test_a_launcher_of_a_single_run_is_refused(command: Command, tmp_path: Path,
     assert done.returncode == 2
     assert done.stderr == f"{choice}: says where the jobs of a sweep run, and this is a single run: add -m\n"
     assert list((tmp_path / "cwd").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["hydra/launcher=ray", "+hydra.launcher.typo=1"], "hydra.launcher.typo: hydra/launcher=ray has no such key"),
+        (["hydra/launcher=slurm", "+hydra.launcher.typo=1"], "hydra.launcher.typo: there is no such setting"),
+        (["hydra/launcher=slurm", "hydra.launcher.additional_parameters={array:0-3}"], "array: a sweep gives that"),
+        (["hydra.launcher.slots=many"], "hydra.launcher.slots=many: must be a whole number of at least 1, or auto"),
+    ],
+)
+def test_a_wrong_setting_of_a_launcher_is_one_line(
+    command: Command, tmp_path: Path, settings: list[str], said: str
+) -> None:
+    done = command("train", "-m", "seed=1", *settings)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list((tmp_path / "cwd").iterdir()) == []

@@ -5,7 +5,7 @@ import itertools
 import json
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,7 @@ from strobe.sweeps.grid import run_grid
 from strobe.sweeps.job import Job
 from strobe.sweeps.jobs import existing_runs, plan_jobs
 from strobe.sweeps.planning import Planner
-from tests.sweeps.pretend import Pretend, planning
-
-
-@pytest.fixture(scope="module")
-def planner() -> Iterator[Planner]:
-    with planning() as made:
-        yield made
-
+from tests.sweeps.pretend import Pretend
 
 # The same config
 

@@ -199,6 +199,15 @@ def test_a_job_that_is_queued_again_has_its_time_stopped(job: Job, monkeypatch: 
         assert engine.asked == [signal.SIGTERM]
 
 
+def test_a_job_that_a_place_has_missed_to_kill_is_killed_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, kill, missed = Scripted(None), Scripted.kill, [True]
+    monkeypatch.setattr(engine, "kill", lambda job: None if missed and missed.pop() else kill(engine, job))
+    with Pool(engine) as pool:
+        pool.start(job, [])
+        ends("died", LOST)(job)
+    assert (engine.killed, job.status) == (1, "interrupted")
+
+
 def test_a_place_that_never_answers_is_given_up(job: Job, caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
     monkeypatch.setattr(pool_module, "_PATIENCE_S", 0.05)
     engine = Scripted(None)

@@ -97,6 +97,7 @@ def test_what_no_node_could_ever_hold_is_said(share: Share, demand: Demand, said
         ({"num_gpus": "all"}, "hydra.launcher.num_gpus=all"),
         ({"memory_gb": float("inf")}, "hydra.launcher.memory_gb=inf"),
         ({"resources": {"disk": "x"}}, "hydra.launcher.resources={'disk': 'x'}: must be names with amounts"),
+        ({"resources": {"CPU": 1}}, "hydra.launcher.resources={'CPU': 1}: CPU: give num_cpus, num_gpus or memory_gb"),
         ({"runtime_env": "here"}, "hydra.launcher.runtime_env=here: must be a mapping as Ray takes it, or null"),
     ],
 )

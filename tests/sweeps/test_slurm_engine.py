@@ -104,6 +104,22 @@ def test_a_job_that_is_queued_again_is_still_under_way(cluster: Callable[..., Pa
     assert ended(cluster, job, queue_line(state)) is None
 
 
+@pytest.mark.parametrize(
+    ("reason", "in_vain"),
+    [("PartitionTimeLimit", True), ("BadConstraints", True), ("Priority", False), ("Resources", False)],
+)
+def test_why_a_job_waits_in_vain_is_said_once(
+    cluster: Callable[..., Path], job: Job, caplog: pytest.LogCaptureFixture, reason: str, in_vain: bool
+) -> None:
+    cluster(sbatch="echo Submitted batch job 12", squeue=queue_line("PENDING", reason=reason))
+    place = engine(job)
+    place.start(job, ["seed=4"])
+    for _ in range(3):
+        assert place.wait(2.0) == []
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"SLURM job 12 and its like wait, because of {reason}"] * in_vain
+
+
 def test_a_cluster_that_does_not_answer_ends_no_job(cluster: Callable[..., Path], job: Job) -> None:
     silent = "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1"
     assert ended(cluster, job, silent) is None

@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,9 @@ from strobe.record.report import read_report
 from strobe.record.study import open_study, study_storage
 from strobe.sweeps.job import Job
 from strobe.sweeps.planning import Planner
-from tests.sweeps.pretend import Pretend, planning, well
+from tests.sweeps.pretend import Pretend, well
 
 Known = dict[int, tuple[Any, ...]]
-
-
-@pytest.fixture(scope="module")
-def planner() -> Iterator[Planner]:
-    with planning() as one:
-        yield one
 
 
 @pytest.fixture
