@@ -152,13 +152,16 @@ class StopGracefully(Callback):
             self.request.saved_at = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}"
 
     def _stop_if_asked(self, trainer: Trainer) -> None:
-        if trainer.world_size > 1:
-            self._agree(trainer)
-        self.request.raise_if_asked()
+        # What the first rank is asked while they agree counts the next time: the others would go on without it.
+        if trainer.world_size == 1 or self._agree(trainer):
+            self.request.raise_if_asked()
 
-    def _agree(self, trainer: Trainer) -> None:
-        if trainer.strategy.reduce_boolean_decision(self.request.reason is not None, all=False):
+    def _agree(self, trainer: Trainer) -> bool:
+        """Whether any rank was asked to stop; then all of them are."""
+        is_asked = bool(trainer.strategy.reduce_boolean_decision(self.request.reason is not None, all=False))
+        if is_asked:
             self.request.reason = self.request.reason or PreemptedError
+        return is_asked
 
     def _install(self, trainer: Trainer) -> None:
         cluster = self.cluster or getattr(trainer.strategy, "cluster_environment", None)  # one device has none

@@ -1,0 +1,24 @@
+"""When a run that is asked to stop does so."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from strobe.callbacks.stop import StopGracefully, StopRequest
+from strobe.errors import PreemptedError
+
+
+def test_a_rank_that_is_asked_while_the_ranks_agree_goes_on_with_the_others_until_they_agree_again() -> None:
+    request = StopRequest()
+    stop = StopGracefully(request, cast(Any, None), None)
+
+    def agree(decision: bool, all: bool) -> bool:
+        request.reason = PreemptedError  # a signal is handled when the collective returns, too late for the others
+        return decision
+
+    trainer: Any = SimpleNamespace(world_size=2, strategy=SimpleNamespace(reduce_boolean_decision=agree))
+    module: Any = None
+    stop.on_train_epoch_start(trainer, module)
+    with pytest.raises(PreemptedError):
+        stop.on_train_epoch_start(trainer, module)
