@@ -38,7 +38,12 @@ def start(cwd: Path, *arguments: str, program: tuple[str, ...] = ("-m", "src.tra
 
 
 def finish(process: Any, timeout: float = 240) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=timeout)
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()  # else a later test is blamed for what is left of it
+        output, _ = process.communicate()
+        pytest.fail(f"hangs: {output}")
     return process.returncode, output
 
 
