@@ -5,22 +5,10 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from strobe.commands.names import COMMANDS as COMMANDS
 from strobe.machine.streams import settle_streams
 from strobe.machine.terminal import tell
 from strobe.machine.text import printable
-
-COMMANDS = {
-    "train": "train one model, or with -m many",
-    "evaluate": "test a run's best checkpoint again",
-    "predict": "name the class of pictures",
-    "export": "write a run's net as ONNX, torch.export or TorchScript",
-    "trust": "sign a run of someone else's, after a look at what it names",
-    "report": "compare runs and sweeps",
-    "summary": "parameters, operations and shapes of models",
-    "doctor": "check the installation",
-    "benchmark": "measure speed beside something to compare",
-}
-_VERSIONS = ("strobe", "torch", "lightning", "hydra-core")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,16 +23,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_code
     settle_streams()
     # rich and Hydra: where one of them is missing, `doctor` is to say so.
-    from strobe.config.overrides import nearest
+    from strobe.commands.versions import versions
+    from strobe.config.spelling import nearest
     from strobe.machine.table import aligned
-    from strobe.record.environment import installed_version
 
     if command in ("-h", "--help"):
         print(f"usage: strobe <command> [arguments]\n\n{aligned(COMMANDS.items(), indent=2)}\n")
         print("strobe <command> --help tells more of each; strobe --version, what is installed.")
         return 0
     if command in ("-V", "--version"):
-        print(aligned((package, installed_version(package) or "not installed") for package in _VERSIONS))
+        print(versions())
         return 0
     guess = nearest(command, COMMANDS)
     hint = f"did you mean strobe {guess}? " if guess else ""

@@ -106,6 +106,13 @@ def as_run_error(error: BaseException, *, batch_size: int | None) -> BaseExcepti
     if isinstance(error, ValueError) and text.startswith("Expected more than 1 value per channel"):
         advice = "choose data.batch_size so that no batch holds a single example, or model.norm=layer"
         return ConfigError(f"batch normalization can't train on a batch of one example: {advice}")
+    if isinstance(error, RuntimeError) and text.startswith("Early stopping conditioned on metric"):
+        _, asked, _, *there = text.split("`")
+        logged = ", ".join(name for name in there[1:] if name.strip(" ,.")) or "nothing"
+        return ConfigError(
+            f"EarlyStopping watches {asked!r}, and nothing of that name is logged by then; there is: {logged}; "
+            "choose one as callbacks.<name>.monitor"
+        )
     if type(error).__name__ == "MisconfigurationException":  # Lightning's word for a config it can't follow
         return ConfigError(text)
     return error

@@ -10,7 +10,7 @@ from strobe.errors import PreemptedError
 
 
 def test_a_rank_that_is_asked_while_the_ranks_agree_goes_on_with_the_others_until_they_agree_again() -> None:
-    request = StopRequest()
+    request = StopRequest("run")
     stop = StopGracefully(request, cast(Any, None), None)
 
     def agree(decision: bool, all: bool) -> bool:
@@ -22,3 +22,9 @@ def test_a_rank_that_is_asked_while_the_ranks_agree_goes_on_with_the_others_unti
     stop.on_train_epoch_start(trainer, module)
     with pytest.raises(PreemptedError):
         stop.on_train_epoch_start(trainer, module)
+
+
+def test_a_run_that_was_stopped_says_how_it_goes_on() -> None:
+    request = StopRequest("a b/run")
+    request.reason = PreemptedError
+    assert str(request.error()).endswith("continue with 'resume=a b/run'")

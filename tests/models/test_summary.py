@@ -107,7 +107,7 @@ def test_a_mistake_is_explained(capsys: pytest.CaptureFixture[str], arguments: l
 
 def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    assert "python -m src.summary" in capsys.readouterr().out
+    assert "strobe summary [model=" in capsys.readouterr().out
 
 
 def test_a_project_s_own_configs_are_summed_up(command: Command, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Comparing runs: all are found, repetitions are grouped, and the page stands alone."""
 
+import base64
 import csv
+import hashlib
 import itertools
 import json
 import logging
@@ -18,8 +20,8 @@ from strobe.commands.report import main
 from strobe.errors import ConfigError
 from strobe.record.settings import strict
 from strobe.report.collect import Run, collect, mode_of
-from strobe.report.importance import importance_pictures
 from strobe.report.plots import pictures
+from strobe.report.searches import search_pictures, studies_in
 from strobe.report.stats import Group, comparison, group, rounded
 from strobe.report.write import write_report
 
@@ -376,8 +378,11 @@ def test_the_page_stands_alone(sweep: Path) -> None:
     assert text.startswith("<!doctype html>")
     assert "http://" not in text
     assert "https://" not in text
-    for outside in ("<link", "<script", "url(", "@import", "href="):
+    for outside in ("<link", "url(", "@import", "href=", "fetch", "<script src"):
         assert outside not in text
+    assert "default-src 'none'" in text
+    (script,) = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+    assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in text, "the only one that may run"
     sources = re.findall(r'src="([^"]{0,30})', text)
     assert len(sources) == len(drawn(sweep)) > 0
     assert all(source.startswith("data:image/png;base64,") for source in sources)
@@ -386,7 +391,11 @@ def test_the_page_stands_alone(sweep: Path) -> None:
 
 def test_there_is_a_picture_for_whatever_varies(sweep: Path, tmp_path: Path) -> None:
     write_report([sweep], sweep)
-    assert drawn(sweep) == ["Learning curves of the best 2", "val/acc against optimizer.lr"]
+    assert drawn(sweep) == [
+        "Learning curves of the best 2, mean and range of their seeds",
+        "The seeds of every setting, val/acc",
+        "val/acc against optimizer.lr",
+    ]
     runs = collect([sweep])
     assert all(png.startswith(PNG) for png in pictures(runs, group(runs)).values())
     grid = itertools.product(("sgd", "adam"), (0.1, 0.01), (8, 16))
@@ -401,7 +410,9 @@ def test_there_is_a_picture_for_whatever_varies(sweep: Path, tmp_path: Path) -> 
         assert [caption for caption in captions if " against " in caption] == [
             f"val/acc against {key}" for key in ("optimizer", "lr", "width")[:number]
         ]
-        assert captions[-1] == {2: "val/acc by optimizer and lr", 3: "val/acc over all settings"}[number]
+        assert (
+            captions[-1] == {2: "val/acc by optimizer and lr", 3: "val/acc over all settings (the best: dark)"}[number]
+        )
 
 
 def test_one_run_is_a_report_too(tmp_path: Path) -> None:
@@ -418,8 +429,9 @@ def test_names_are_text_in_the_page(tmp_path: Path) -> None:
     write_run(tmp_path / "c", 0.4, "model.how=plain", metric="val/<i>acc")
     write_report([tmp_path], tmp_path)
     text = page(tmp_path)
-    for tag in ("<script", "<b>bold", "<i>", "<img src=x"):
+    for tag in ("<b>bold", "<i>", "<img src=x"):
         assert tag not in text
+    assert text.count("<script") == 1
     assert "&lt;script&gt;alert(1)&lt;/script&gt;&amp;" in text
     assert "&lt;b&gt;bold" in text
     assert rows(tmp_path)[0]["model.how"] == nasty.strip("'\"")
@@ -548,16 +560,15 @@ def write_search(directory: Path, trials: int, *, directions: int = 1) -> Path:
 @pytest.mark.usefixtures("quiet_optuna")
 def test_a_search_shows_what_mattered(tmp_path: Path) -> None:
     directory = write_search(tmp_path / "search", 12)
-    (png,) = importance_pictures([directory]).values()
-    assert png.startswith(PNG)
     write_report([directory], directory)
-    assert "Importance of the parameters (search)" in drawn(directory)
+    assert drawn(directory)[:2] == ["Best value after each trial (search)", "Importance of the parameters (search)"]
 
 
 @pytest.mark.usefixtures("quiet_optuna")
 @pytest.mark.parametrize(("trials", "directions"), [(0, 1), (7, 1), (12, 2)])
 def test_too_few_trials_or_several_objectives_have_no_importance(tmp_path: Path, trials: int, directions: int) -> None:
-    assert importance_pictures([write_search(tmp_path / "search", trials, directions=directions)]) == {}
+    found = search_pictures(studies_in([write_search(tmp_path / "search", trials, directions=directions)]))
+    assert not [title for title in found if "Importance" in title]
 
 
 @pytest.mark.parametrize("damaged", [b"", b"not json\n", b"\xff\x00"])
@@ -568,7 +579,7 @@ def test_a_damaged_study_costs_its_picture_not_the_report(
     (tmp_path / "optuna.log").write_bytes(damaged)
     write_report([tmp_path], tmp_path)
     assert (tmp_path / "report.html").exists()
-    assert f"No importance for {tmp_path}" in caplog.text
+    assert f"No pictures of the search in {tmp_path}" in caplog.text
 
 
 # The command
@@ -637,7 +648,7 @@ def test_runs_with_different_objectives_are_no_rivals(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "<b>0.9150</b> val/acc" in page
     assert "<b>0.2150</b> val/loss" in page
-    assert "Learning curves of the best 2 by val/acc" in page
+    assert "Learning curves of the best 2, mean and range of their seeds by val/acc" in page
     assert (tmp_path / "summary.md").read_text().count("val/loss") >= 2
 
 

@@ -31,6 +31,13 @@ def test_the_facts_of_the_training_apply_and_that_is_said(train_tiny: Train, cap
     assert "Normalized as in training, with mean [0.2] and std [0.25]; those of TinyDigits are others" in caplog.text
 
 
+def test_none_is_no_change_where_there_is_none(train_tiny: Train) -> None:
+    run = train_tiny("trainer.max_epochs=1")
+    assert evaluate(run, ["scheduler=none"]) == evaluate(run)
+    with pytest.raises(ConfigError, match="not a whole group"):
+        evaluate(run, ["scheduler=cosine"])
+
+
 def test_other_classes_are_refused(train_tiny: Train) -> None:
     run = train_tiny("trainer.max_epochs=1")
     with pytest.raises(ConfigError, match=r"has the classes .*'9', '8'.* trained on .*'0', '1'"):

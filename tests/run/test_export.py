@@ -49,6 +49,7 @@ def test_what_is_exported_needs_no_strobe(train_tiny: Train, command: Command) -
     facts = json.loads((run / "export" / "model.json").read_text())
     assert facts["input"] == {"name": "images", "shape": ["batch", 1, 28, 28], "dtype": "float32"}
     assert facts["classes"] == list("0123456789")
+    assert facts["preparation"] is None
     net = saved_net(run)
     for size in (1, 2, 33):
         images = torch.rand(size, 1, 28, 28)

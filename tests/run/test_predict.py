@@ -1,19 +1,30 @@
 """Naming pictures: right, in order, whatever their size and mode; and the bad ones spoil nothing."""
 
+import csv
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from strobe.commands.predict import main
 from strobe.commands.trust import main as trust
+from strobe.data.datamodule import ImageDataModule
+from strobe.data.idx import MNIST
+from strobe.data.image_folder import ImageFolder
+from strobe.data.root import default_root
 from strobe.errors import ConfigError
+from strobe.record.checkpoints import preparation_of
+from strobe.run.prediction import pictures as files_of
 from strobe.run.prediction import predict
-from strobe.run.saved import saved_net
+from strobe.run.saved import SavedNet, saved_net
 from tests.conftest import Command, Train, report
+from tests.digits import digits
 from tests.tiny import TinyDigits
 
 
@@ -112,6 +123,193 @@ def test_ink_on_paper_is_noticed_and_can_be_inverted(
     assert printed.err == ""
     right = sum(each["class"] == Path(each["file"]).stem[-1] for each in json.loads(printed.out))
     assert right / len(pictures) == pytest.approx(report(run)["metrics"]["test/acc"])
+
+
+@pytest.fixture
+def prepared_run(train_tiny: Train, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run whose data set says that its images were prepared as MNIST's."""
+    monkeypatch.setattr(TinyDigits, "preparation", "centred_digit")
+    return train_tiny("trainer.max_epochs=1")
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> list[Path]:
+    """Ten digits on paper."""
+    return [digit.path for digit in digits(tmp_path / "drawn", each=1, treatments=("plain",))]
+
+
+def test_pictures_are_prepared_as_the_training_images_were_and_that_is_said(
+    prepared_run: Path, drawn: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
+    assert main([str(prepared_run), *map(str, drawn), str(tmp_path / "blank.png"), "--json"]) == 1
+    printed = capsys.readouterr()
+    prepared = json.loads(printed.out)
+    said, refused = printed.err.splitlines()
+    assert said.startswith("prepared as MNIST was: ")
+    assert said.endswith("; --as-is turns it off")
+    assert refused == f"{tmp_path / 'blank.png'}: there is nothing on it: no stroke stands out from its background"
+    assert main([str(prepared_run), *map(str, drawn), "--as-is", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "prepared" not in printed.err
+    assert "leave out --as-is, or add --invert" in printed.err
+    assert [each["file"] for each in json.loads(printed.out)] == [each["file"] for each in prepared]
+    assert json.loads(printed.out) != prepared
+    assert main([str(prepared_run), *map(str, drawn), "--as-is", "--invert"]) == 0
+    capsys.readouterr()
+    assert main([str(prepared_run), *map(str, drawn), "--invert"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("--invert: pictures are prepared as MNIST's were")
+
+
+def test_the_likeliest_classes_can_be_had_as_json_csv_or_text(
+    run: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = [*map(str, pictures[:3])]
+    assert main([str(run), *some, "--json", "--top", "3"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    for each in found:
+        assert list(each) == ["file", "class", "probability", "top"]
+        assert each["top"][0] == {"class": each["class"], "probability": each["probability"]}
+        shares = [choice["probability"] for choice in each["top"]]
+        assert len(shares) == 3
+        assert shares == sorted(shares, reverse=True)
+    assert main([str(run), *some, "--csv", "--top", "2"]) == 0
+    header, *rows = csv.reader(capsys.readouterr().out.splitlines())
+    assert header == ["file", "class", "probability", "class_2", "probability_2"]
+    choices = [[each["file"], *(str(cell) for choice in each["top"][:2] for cell in choice.values())] for each in found]
+    assert [[row[0], row[1], row[3]] for row in rows] == [[row[0], row[1], row[3]] for row in choices]
+    assert main([str(run), *some, "--csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "file,class,probability"
+    assert main([str(run), *some, "--top", "3"]) == 0
+    assert [len(line.split()) for line in capsys.readouterr().out.splitlines()] == [7, 7, 7]
+    assert main([str(run), *some, "--top", "11"]) == 2
+    assert capsys.readouterr().err == "--top 11: must be from 1 to 10, the number of classes\n"
+
+
+def test_a_pattern_in_quotes_names_pictures(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["b.png", "a.png", "deep/er/c.png", "[odd].png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9), 90).save(tmp_path / name)
+    (tmp_path / "notes.txt").touch()
+    monkeypatch.chdir(tmp_path)
+
+    def found(*patterns: str) -> list[str]:
+        return [str(file) for file in files_of([Path(pattern) for pattern in patterns])]
+
+    assert found("?.png") == ["a.png", "b.png"]
+    assert found("deep/**/*.png") == ["deep/er/c.png"]
+    assert set(found("**/*")) >= {"a.png", "deep/er/c.png"}
+    assert "notes.txt" not in found("*")
+    assert found(str(tmp_path / "[ab].png")) == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert found("[odd].png") == ["[odd].png"], "a file of that name comes first"
+    assert main([str(run), "?.png", "none*.png", "--json"]) == 1
+    printed = capsys.readouterr()
+    assert [each["file"] for each in json.loads(printed.out)] == ["a.png", "b.png"]
+    assert printed.err == "none*.png: there is no such file\n"
+
+
+class Recorder(nn.Module):
+    """Keeps what it is given."""
+
+    seen: Tensor
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen = images.clone()
+        return torch.zeros(len(images), 2)
+
+
+@pytest.mark.parametrize("wanted", [None, "larger", "gray as color"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_folders_picture_reaches_the_net_as_in_training_pixel_for_pixel(
+    tmp_path: Path, channels: int, wanted: str | None
+) -> None:
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = random.integers(0, 256, (40 + number, 70 - 3 * number, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{number}.png")
+    data = ImageDataModule(
+        ImageFolder(folder=str(tmp_path / "pets"), size=(20, 24), channels=channels), root=tmp_path / "data", val_size=0
+    )
+    match wanted:
+        case "larger":
+            data.suit(mean=None, std=None, size=(32, 32))
+        case "gray as color":
+            data.suit(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25), size=(36, 30))
+    data.prepare_data()
+    data.setup()
+    (batch,) = data.test_dataloader()
+    facts = data.as_given()
+    net = Recorder()
+    saved = SavedNet(
+        net,
+        data.in_shape,
+        tuple(facts["mean"]),
+        tuple(facts["std"]),
+        tuple(facts["classes"]),
+        stored_shape=tuple(facts["stored_shape"]),
+        preparation=facts["preparation"],
+    )
+    (record,) = (tmp_path / "data").rglob("split.json")
+    predict(saved, [tmp_path / "pets" / name for name in json.loads(record.read_text())["test"]])
+    assert torch.equal(net.seen, batch[0])
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"title": "MNIST"}, "centred_digit"),
+        ({"title": "FashionMNIST"}, "centred_article"),
+        ({"title": "KMNIST"}, None),
+        ({"title": "MNIST", "shape": [3, 32, 32]}, None),
+        ({"title": "MNIST", "classes": ["a", "b"]}, None),
+        ({"title": "MNIST", "preparation": None}, None),
+        ({"title": "x", "preparation": "centred_digit"}, "centred_digit"),
+    ],
+)
+def test_a_checkpoint_of_an_earlier_version_says_it_by_its_title(facts: dict[str, Any], expected: str | None) -> None:
+    assert preparation_of({"shape": [1, 28, 28], "classes": list("0123456789"), **facts}) == expected
+
+
+def test_a_preparation_of_a_later_version_is_named(prepared_run: Path, drawn: list[Path]) -> None:
+    net = dataclasses.replace(saved_net(prepared_run), preparation="ironed")
+    with pytest.raises(ConfigError, match=r"'ironed', which is unknown here .* add --as-is"):
+        predict(net, drawn)
+    assert len(predict(net, drawn, as_is=True).pictures) == 10
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize(("recipe", "least"), [((), 0.85), (("experiment=mnist_cnn",), 0.95)], ids=["default", "cnn"])
+def test_digits_of_people_who_were_never_in_mnist_are_read(
+    command: Command, tmp_path: Path, recipe: tuple[str, ...], least: float
+) -> None:
+    done = command("train", *recipe, XDG_CACHE_HOME=str(default_root().parent), timeout=1500)
+    assert done.returncode == 0, done.stderr
+    (directory,) = (tmp_path / "cwd" / "outputs" / "train").glob("*/*")
+    net = saved_net(directory)
+    made = digits(tmp_path / "digits")
+    found = predict(net, [digit.path for digit in made])
+    assert found.refused == []
+    wrong = [
+        each["file"] for each, digit in zip(found.pictures, made, strict=True) if each["class"] != str(digit.label)
+    ]
+    assert len(made) == 60
+    assert 1 - len(wrong) / len(made) >= least, wrong
+
+    images, labels = MNIST().load(default_root(), "test")
+    files = [tmp_path / f"{index:04}.png" for index in range(2000)]
+    for file, image in zip(files, images, strict=False):
+        Image.fromarray(image[0].numpy()).save(file)
+    right = [
+        sum(each["class"] == str(int(label)) for each, label in zip(made.pictures, labels, strict=False))
+        for made in (predict(net, files), predict(net, files, as_is=True))
+    ]
+    assert right[0] == pytest.approx(right[1], abs=4), "what is prepared already stays as it is"
 
 
 @pytest.mark.parametrize("what", ["no run", "empty directory"])

@@ -18,6 +18,7 @@ from typing import Any
 
 import optuna
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
@@ -31,7 +32,7 @@ from strobe.record.database import Database, reopen
 from strobe.record.journal import Journal
 from strobe.record.study import open_study, open_trial
 from strobe.record.token import sweep_token
-from strobe.report.importance import importance_pictures
+from strobe.report.searches import search_pictures, studies_in
 from strobe.run.story import train
 from strobe.sweeps.jobs import Job, Planner
 from strobe.sweeps.sampling import SearchSettings
@@ -442,18 +443,18 @@ def test_the_study_is_found_by_the_report_if_this_user_wrote_where_it_is(
 ) -> None:
     stored = Stored(tmp_path / "s", planner)
     stored.search(n_trials=9, storage=f"sqlite:///{tmp_path}/study.db")
-    assert len(importance_pictures([stored.directory])) == 1
+    assert len(search_pictures(studies_in([stored.directory]))) == 2
     place = stored.directory / "optuna.json"
     strange = tmp_path / "strange.db"
     place.write_text(json.dumps({"storage": f"sqlite:///{strange}", "study": "s"}))
-    assert importance_pictures([stored.directory]) == {}
+    assert studies_in([stored.directory]) == {}
     assert "is in a database: set STROBE_STORAGE to its URL, if you trust it" in caplog.text
     assert not strange.exists()
     monkeypatch.setenv("STROBE_STORAGE", f"sqlite:///{strange}")
-    assert importance_pictures([stored.directory]) == {}
+    assert studies_in([stored.directory]) == {}
     assert not strange.exists()
     monkeypatch.setenv("STROBE_STORAGE", f"sqlite:///{tmp_path}/study.db")
-    assert len(importance_pictures([stored.directory])) == 1
+    assert len(search_pictures(studies_in([stored.directory]))) == 2
 
 
 def test_a_token_is_one_for_all_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
@@ -562,6 +563,7 @@ def test_the_command_says_it_in_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STROBE_STORAGE", "")
     monkeypatch.setattr(sys, "argv", ["train", "sweep=optuna", f"hydra.sweeper.storage={storage}"])
+    GlobalHydra.instance().clear()  # of the planner that other tests here share
     assert main() == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []

@@ -481,7 +481,7 @@ def test_a_table_of_a_thousand_jobs_is_drawn_now_and_then_and_is_right_at_the_en
             display.ended(each)
     assert len(drawn) < 40
     assert drawn[-1].startswith("1000/1000 done   100 failed   best 0.9980 (998)")
-    assert "998" in capsys.readouterr().out.splitlines()[-4]
+    assert "998" in capsys.readouterr().out.splitlines()[-3]
 
 
 def test_the_best_job_is_the_best_of_those_that_completed(tmp_path: Path) -> None:

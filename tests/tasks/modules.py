@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from lightning import LightningDataModule, LightningModule
 from torch import Tensor, nn
@@ -50,6 +51,27 @@ class Streamed(Sums):
 
     def train_dataloader(self) -> Any:
         return DataLoader(Stream(), batch_size=self.batch_size)
+
+
+class PartlyKnown(Sums):
+    """Small images of three classes; of most of those that are tested the class is not known, which is -100."""
+
+    def facts(self) -> dict[str, Any]:
+        return {"in_shape": (1, 8, 8), "num_classes": 3, "classes": np.array(["a", "b", "c"])}
+
+    def loader(self, size: int, seed: int, **settings: Any) -> DataLoader[Any]:
+        images = torch.randn(size, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+        labels = torch.arange(size) % 3
+        if seed == 2:
+            labels[10:] = -100
+        return DataLoader(TensorDataset(images, labels), batch_size=self.batch_size, **settings)
+
+
+class Untested(Sums):
+    """The sums, of which there are none to test on."""
+
+    def test_dataloader(self) -> Any:
+        return self.loader(0, 2)
 
 
 class Own(LightningModule):
@@ -147,6 +169,21 @@ class Guess(Task):
 
     def summarize(self, means: dict[str, float]) -> dict[str, float]:
         return {"loss": means["loss"], "error": means["error"], "share": means["hits"]}
+
+
+class GuessTwice(Guess):
+    """Goes through each batch twice as it tests."""
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
+        self.step(batch)
+        return super().test_step(batch, batch_idx, dataloader_idx)
+
+
+class GuessElsewhere(Guess):
+    """Tests without its step."""
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
+        self.log("test/error", (self.net(batch[0]).squeeze(1) - batch[1]).abs().mean())
 
 
 class Rate(nn.Module):

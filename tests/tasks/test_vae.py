@@ -50,7 +50,7 @@ def test_the_name_alone_trains_and_leaves_pictures(train_tiny: Train) -> None:
     expected = {f"{name}_epoch{epoch:03}.png" for epoch in range(3) for name in ("samples", "reconstructions")}
     assert sizes(directory) == dict.fromkeys(expected, (SIDE, SIDE))
     shown = EventAccumulator(str(directory / "tensorboard")).Reload()
-    assert [event.step for event in shown.Images("pictures/samples")] == [16, 33, 50]
+    assert [event.step for event in shown.Images("view/samples")] == [16, 33, 50]
     assert shown.Tags()["graph"]
 
 

@@ -7,9 +7,11 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
+from strobe.machine.transient import columns, on_terminal
 from strobe.record.report import EarlyStop
 
-_SHOWN = 6  # metrics of an epoch's line
+_NO_METRICS = ("epoch", "step", "lr")
+_WHOLE = 10_000  # columns of a log file
 
 
 def learning_rate(trainer: Trainer) -> float | None:
@@ -20,24 +22,60 @@ def learning_rate(trainer: Trainer) -> float | None:
     return float(rate.item() if isinstance(rate, Tensor) else rate)
 
 
-def show_epoch(trainer: Trainer, row: dict[str, Any], epoch_s: float) -> None:
-    """One line per epoch, above the bar where there is one."""
+def show_epoch(trainer: Trainer, row: dict[str, Any], epoch_s: float, monitor: str | None = None) -> None:
+    """One line per epoch, above the bar where there is one; no longer than the terminal is wide, if it goes to one."""
     bar = trainer.progress_bar_callback
     if bar is None:
         return
     width = len(str(trainer.max_epochs or 0))
     total = f"/{trainer.max_epochs}" if (trainer.max_epochs or -1) > 0 else ""
-    parts = [f"epoch {row['epoch'] + 1:>{width}}{total}"]
-    parts += [f"{name.replace('/', ' ')} {row[name]:.4f}" for name in _worth_showing(row)]
-    bar.print("   ".join([*parts, f"{epoch_s:.1f} s"]))
+    head, room = f"epoch {row['epoch'] + 1:>{width}}{total}", columns() if on_terminal() else _WHOLE
+    bar.print(epoch_line(head, row, f"{epoch_s:.1f} s", monitor, room))
 
 
-def _worth_showing(row: dict[str, Any]) -> list[str]:
-    """The metrics of an epoch's line: training's loss, then what was measured in validation, else all."""
-    names = [name for name in row if name not in ("epoch", "step", "lr")]
-    chosen = [name for name in ("train/loss",) if name in names]
-    chosen += [name for name in names if name.startswith("val/")]
-    return (chosen if len(chosen) > 1 else names)[:_SHOWN]
+def epoch_line(head: str, row: dict[str, Any], tail: str, monitor: str | None, width: int) -> str:
+    """What an epoch has given: training beside validation, the loss and what is monitored before the rest.
+
+    Args:
+        head: What the line begins with.
+        row: The metrics by name, as a module has logged them.
+        tail: What it ends with.
+        monitor: Name of the metric that tells good epochs from bad ones.
+        width: Columns; what has no room is left out.
+    """
+    names = [name for name in row if name not in _NO_METRICS and isinstance(row[name], int | float)]
+    stem = (monitor or "").rpartition("/")[2]
+    first = (monitor, "train/loss", "val/loss", "train_loss", "val_loss", f"train/{stem}", f"val/{stem}")
+    stems = [name.rpartition("/")[2] for name in names]
+
+    def worth(name: str) -> tuple[int, int]:
+        return first.index(name) if name in first else len(first), stems.index(name.rpartition("/")[2])
+
+    by_worth = sorted(names, key=worth)
+    line = "  ".join([head, tail])
+    for count in range(1, len(by_worth) + 1):
+        kept = [name for name in names if name in by_worth[:count]]
+        longer = "  ".join([head, *_by_split(kept, row), tail])
+        if len(longer) > width and count > 1:
+            break
+        line = longer
+    return line
+
+
+def _by_split(names: list[str], row: dict[str, Any]) -> list[str]:
+    """Metrics in words: those of a split together, training first; those of no split by their names."""
+    parts: dict[str, list[str]] = {split: [] for split in ("train", "val", "")}
+    for name in names:
+        split, slash, of_split = name.partition("/")
+        is_known = bool(slash) and split in parts
+        parts[split if is_known else ""].append(f"{of_split if is_known else name} {_number(row[name])}")
+    # The loss first, as everybody reads it.
+    ordered = {split: sorted(texts, key=lambda text: not text.startswith("loss ")) for split, texts in parts.items()}
+    return [f"{split} {' '.join(texts)}".strip() for split, texts in ordered.items() if texts]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e5 else f"{value:.4g}"
 
 
 def why_early(trainer: Trainer) -> EarlyStop:

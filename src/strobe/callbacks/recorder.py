@@ -1,6 +1,7 @@
 """At the end of each epoch: a row in `metrics.csv`, a line for the person, the last and the best checkpoint."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,7 @@ class EpochRecorder(Checkpoint):
 
     Attributes:
         stopped_early: What ended the training before its limits, once something has.
+        searching: Whether a search trains until the loss explodes: that is then no failure, and no epoch to tell of.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class EpochRecorder(Checkpoint):
         self.best_metrics: dict[str, float] = {}
         self.latest: dict[str, float] = {}
         self.stopped_early: EarlyStop | None = None
+        self.searching = False
         self._every_n_steps = every_n_steps if save else None
         self._every_minutes = every_minutes if save else None
         self._saved_at_step = 0
@@ -196,18 +199,22 @@ class EpochRecorder(Checkpoint):
         self._examples_cut_short = examples if lightning_state.cut_short(trainer) else 0
         in_training = self._logged.in_training(trainer, pl_module, set(self._validation))
         metrics = {**(self._validation if self._validated else {}), **in_training}
+        if self.searching:
+            metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
         self.latest = metrics
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **metrics, "lr": learning_rate(trainer)}
         if self._validated or not trainer.enable_validation:
             self._logged.require_monitored(metrics)
         self.record.add_epoch({**row, "seconds": round(epoch_s, 3)})
-        show_epoch(trainer, row, epoch_s)
-        require_finite_losses(metrics, f"at the end of epoch {trainer.current_epoch}")
-        require_finite_weights(pl_module, trainer)
+        if not self.searching:
+            show_epoch(trainer, row, epoch_s, self.monitor)
+            require_finite_losses(metrics, f"at the end of epoch {trainer.current_epoch}")
+        if not self.searching or self.save:
+            require_finite_weights(pl_module, trainer)
         # A metric that was measured earlier in the epoch says nothing of these weights.
         fresh = {name: value for name, value in metrics.items() if self._is_fresh(name, trainer)}
         if self._training_ends(trainer):
-            self.stopped_early = None if self._limit_reached(trainer) else why_early(trainer)
+            self.stopped_early = None if self._limit_reached(trainer) or self.searching else why_early(trainer)
         lightning_state.log_epoch(trainer)
         self._save(trainer, metrics, self.kept.rank_of(_value(fresh, self.monitor)))
 

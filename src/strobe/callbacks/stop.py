@@ -1,5 +1,6 @@
 """SIGTERM, SIGHUP and Ctrl-C: finish the step, save, and end with a status that says so."""
 
+import shlex
 import signal
 import threading
 from types import FrameType
@@ -25,9 +26,13 @@ class StopRequest:
 
     While a fit is running, the first signal is looked at between two steps, on every rank at the same step; a second
     Ctrl-C ends the process at once. Outside a fit there is nothing to save: a signal ends the run there and then.
+
+    Args:
+        directory: Of the run, as a person is told it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
         self.reason: type[RunError] | None = None
         self.saved_at: str | None = None
         self.not_saved = "nothing to save since the last epoch"
@@ -60,7 +65,8 @@ class StopRequest:
         """The exception that ends the run."""
         assert self.reason is not None
         saved = f"saved {self.saved_at}" if self.saved_at else self.not_saved
-        further = "the job is to be queued again" if self.requeue else "continue with resume=<run dir>"
+        again = shlex.quote(f"resume={self.directory}")
+        further = "the job is to be queued again" if self.requeue else f"continue with {again}"
         return self.reason(f"{self.reason.status}: {saved}; {further}")
 
     def raise_if_asked(self) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from strobe.config.overrides import SHORT_FLAGS
+from strobe.config.slips import in_full, takes
 from strobe.errors import ConfigError
 
 _OF_HYDRA = re.compile(r"[+~]*hydra[./@=]")
@@ -21,7 +21,7 @@ def with_absolute_path(arguments: Sequence[str]) -> list[str]:
     rewritten = list(arguments)
     for index, argument in enumerate(rewritten):
         name, separator, value = argument.partition("=")
-        if name not in ("--config-path", "-cp"):
+        if in_full(name) != "--config-path":
             continue
         if separator:
             rewritten[index] = f"{name}={Path(value).expanduser().resolve()}"
@@ -64,12 +64,11 @@ def without_trust(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def flag_values(arguments: Sequence[str], *names: str) -> list[str]:
-    """What was given to flags with a value, long or short, written either way."""
-    wanted = {*names, *(SHORT_FLAGS[name] for name in names)}
+    """What was given to flags with a value, however they are written."""
     values = []
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         name, separator, value = argument.partition("=")
-        if name in wanted:
+        if in_full(name) in names:
             values.append(value if separator else following)
     return values
 
@@ -79,11 +78,12 @@ def parts_of(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]
     flags: list[str] = []
     of_hydra: list[str] = []
     others: list[str] = []
-    with_value = {*SHORT_FLAGS, *SHORT_FLAGS.values()}
-    given = iter(arguments)
-    for argument in given:
-        if argument in with_value:
-            flags += [argument, *[value for value in [next(given, None)] if value is not None]]
+    words = list(arguments)
+    while words:
+        argument = words.pop(0)
+        if takes(argument, words[0] if words else None):
+            flags += [argument, *words[:1]]
+            del words[:1]
         elif argument.startswith("-"):
             flags.append(argument)
         else:

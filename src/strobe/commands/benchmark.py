@@ -6,6 +6,7 @@ from pathlib import Path
 from strobe.commands.parser import Parser
 from strobe.errors import RunError
 from strobe.machine.terminal import exit_code
+from strobe.machine.transient import doing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,11 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         MNIST().prepare(root, download=True)
     except RunError as error:
         return exit_code(error)
-    match options.what:
-        case "commands":
-            print(compare(root, options.rounds))
-        case "ddp":
-            print(scaling(root, options.rounds))
-        case "steps":
-            print(steps(root, options.rounds, options.models, options.batch_sizes, options.precisions))
+    with doing("measuring"):
+        match options.what:
+            case "commands":
+                text = compare(root, options.rounds)
+            case "ddp":
+                text = scaling(root, options.rounds)
+            case _:
+                text = steps(root, options.rounds, options.models, options.batch_sizes, options.precisions)
+    print(text)
     return 0

@@ -21,6 +21,7 @@ from strobe.errors import ConfigError
 from strobe.machine.devices import available_cpus
 from strobe.machine.program import typed
 from strobe.machine.terminal import exit_code
+from strobe.machine.transient import doing
 
 _NEEDED_GIB = 1.0  # of disk: a dataset and some hundred small runs
 _NEEDED_SHM_MIB = 256  # a container's default of 64 MiB is too little for the workers of a DataLoader
@@ -75,12 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return exit_code(error)
     states = []
-    for finding in check(root):
+    findings = check(root)
+    while (finding := _next(findings)) is not None:
         states.append(finding.state)
         print(f"{finding.state:<5}  {finding.what:<14}  {finding.detail}", flush=True)
     wrong = states.count("wrong")
     print(f"\nAll is well: {' '.join(typed('train'))}" if not wrong else f"\n{wrong} wrong")
     return 1 if wrong else 0
+
+
+def _next(findings: Iterator[Finding]) -> Finding | None:
+    with doing("looking"):
+        return next(findings, None)
 
 
 def _python() -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from strobe.commands.arguments import flag_values, parts_of
+from strobe.commands.parser import as_typed
 from strobe.commands.surroundings import settle
 from strobe.config.compose import CONF, composed
 from strobe.machine.secrets import learn_typed
@@ -18,17 +19,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settle()
     learn_typed(overrides)
     if {"-h", "--help"} & set(overrides):
-        return answer(__doc__)
+        return answer(as_typed(__doc__))
     try:
-        from strobe.run.summary import details, overview  # torch: not for --help
-
         own = next(iter(flag_values(overrides, "--config-dir")), None)
         _, of_hydra, others = parts_of(overrides)
         overrides = of_hydra + others if own is not None else overrides
         if any(override.startswith(("model=", "experiment=")) for override in overrides):
-            return answer(details(composed(overrides, own)))
+            cfg = composed(overrides, own)
+            from strobe.run.summary import details  # torch: not for --help or a wrong override
+
+            return answer(details(cfg))
         places = [CONF] if own is None else [CONF, Path(own)]
         names = sorted({path.stem for place in places for path in (place / "model").glob("*.yaml")})
-        return answer(overview({name: composed([f"model={name}", *overrides], own) for name in names}))
+        configs = {name: composed([f"model={name}", *overrides], own) for name in names}
+        from strobe.run.summary import overview  # likewise
+
+        return answer(overview(configs))
     except (Exception, KeyboardInterrupt) as error:
         return exit_code(error)

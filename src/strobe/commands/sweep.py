@@ -16,6 +16,7 @@ from strobe.config.overrides import idle_additions
 from strobe.config.rules import RULES
 from strobe.config.values import objective
 from strobe.errors import ConfigError, require
+from strobe.machine.transient import doing
 from strobe.record.layout import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def grid(
     Raises:
         RunError: If a job did not complete, or the sweep was stopped.
     """
-    from strobe.sweeps.grid import run_grid  # a table on the terminal and more that a single run has no use for
+    with doing("preparing the sweep"):
+        from strobe.sweeps.grid import run_grid  # a table on the terminal and more that a single run has no use for
 
     planner = _planner(config, loader)
     if config.validate == "only":
@@ -71,7 +73,7 @@ def grid(
 def search(
     config: DictConfig, loader: ConfigLoader, space: Sequence[str], how: Mapping[str, Any], place: Place
 ) -> None:
-    """Run a search and sum up.
+    """Run a search and sum up; with ``validate=only``, say what its first trial amounts to.
 
     Args:
         config: Of the sweep.
@@ -83,15 +85,23 @@ def search(
     Raises:
         RunError: If a trial's job failed, or the search was stopped.
     """
-    from strobe.sweeps.sampling import SearchSettings  # optuna: only in a search
-    from strobe.sweeps.search import run_search
+    with doing("preparing the search"):
+        from strobe.sweeps.sampling import SearchSettings  # optuna: only in a search
+        from strobe.sweeps.search import first_config, run_search
 
     searching = SearchSettings(**how)
     if (database := searching.database()) is not None:
         os.environ[STORAGE_VARIABLE] = database.url  # for jobs, which inherit it, and the report: no file has passwords
-    settings = _settings(config, place)
+    settings, planner = _settings(config, place), _planner(config, loader)
+    if config.validate == "only":
+        from strobe.config.plan import plan  # as in `grid`
+
+        with settings.engine:
+            first = first_config(space, searching, planner, settings)
+        print(f"The first trial:\n{plan([first])}")
+        return
     with settings.engine:
-        jobs, troubles = run_search(space, searching, _planner(config, loader), settings)
+        jobs, troubles = run_search(space, searching, planner, settings)
     _summarize(jobs, settings, troubles)
 
 
@@ -171,6 +181,7 @@ def _summarize(jobs: "list[Job]", settings: "Settings", troubles: Sequence[str] 
 
 
 def _report(directory: Path) -> str:
-    from strobe.report.write import write_report  # matplotlib: once the jobs are done
+    with doing("comparing the runs and drawing the report"):
+        from strobe.report.write import write_report  # matplotlib: once the jobs are done
 
-    return write_report([directory], directory)
+        return write_report([directory], directory)

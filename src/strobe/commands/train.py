@@ -9,7 +9,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,18 +17,24 @@ from yaml import YAMLError
 
 from strobe.commands.arguments import flag_first, flag_values, refuse_unpickling, with_absolute_path, without_trust
 from strobe.commands.resumed import RESUME_IN_A_FILE, Resumed, resumed_run
+from strobe.commands.shorthand import spelt_out
 from strobe.commands.surroundings import settle
 from strobe.commands.traces import take_back
+from strobe.commands.versions import versions
 from strobe.config.compose import CONF
-from strobe.config.overrides import explain
+from strobe.config.nothing import said_plainly
+from strobe.config.overrides import explain, is_no_name, misspelt
 from strobe.config.saved import damage_named
 from strobe.config.values import objective, problems
 from strobe.distributed import slurm
 from strobe.errors import ConfigError, require
 from strobe.machine.secrets import learn_typed, learn_url
+from strobe.machine.streams import answer
 from strobe.machine.terminal import exit_code
+from strobe.machine.transient import doing
 from strobe.record.layout import STORAGE_VARIABLE
 
+_OF_FLAGS = ("Only one of --run, --multirun", "The --resolve flag")  # Hydra's own, raised as a ValueError
 _OF_SWEEPS = ("hydra/launcher", "hydra.launcher")
 
 
@@ -44,10 +50,21 @@ def main() -> int:
     """
     settle()
     learn_typed(sys.argv[1:])
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        return _helped(sys.argv[1:])
     code = _trained()
     if code == ConfigError.exit_code:
         take_back()
     return code
+
+
+def _helped(arguments: Sequence[str]) -> int:
+    from strobe.commands.help import help_of_train  # a parser of sources: not where a model is trained
+
+    try:
+        return answer(help_of_train(arguments))
+    except ConfigError as error:
+        return exit_code(error)
 
 
 def _trained() -> int:
@@ -55,10 +72,16 @@ def _trained() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         typed = list(sys.argv[1:])
+        if {"-V", "--version"} & set(typed):
+            return answer(versions())
         require(f"{text!a}: is no text in UTF-8: type it otherwise" for text in typed if not _is_text(text))
+        typed = spelt_out(typed)
         arguments, trusted = without_trust(typed)
         arguments = with_absolute_path(flag_first(arguments))
         refuse_unpickling(arguments)
+        if "--hydra-help" not in arguments:
+            require(misspelt(arguments, CONF))
+        arguments = said_plainly(arguments, CONF)
         resumed = resumed_run(arguments, trusted)
         if resumed is not None:
             if _answered(resumed, arguments):
@@ -81,11 +104,10 @@ def _trained() -> int:
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         return exit_code(ConfigError("\n".join(explain(sys.argv[1:], error, CONF))))
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        if str(error).startswith("Only one of --run, --multirun"):  # Hydra's own, raised as a ValueError
+        if str(error).startswith(_OF_FLAGS):
             return exit_code(ConfigError(str(error)))
-        if str(error).startswith("Config group override must be"):  # likewise, of a group that has no option `none`
-            null = next((argument for argument in sys.argv[1:] if argument.endswith("=null")), "null")
-            return exit_code(ConfigError(f"{null}: is no option of this group; leave it out, or choose one"))
+        if is_no_name(error) or isinstance(error.__cause__, MissingConfigException):  # likewise; of a sweep's job
+            return exit_code(ConfigError("\n".join(explain(sys.argv[1:], HydraException(str(error)), CONF))))
         return exit_code(error)
     return 0
 
@@ -124,7 +146,8 @@ def _story(cfg: DictConfig, overrides: Sequence[str]) -> float | None:
             require(f"{text}: says where the jobs of a sweep run, and this is a single run: add -m" for text in idle)
         require(problems(cfg))
         # torch and lightning take seconds: they are imported once the config is known to be right
-        from strobe.run.story import train
+        with doing("importing torch and Lightning"):
+            from strobe.run.story import train
 
         return train(cfg, Path(hydra_config.runtime.output_dir), overrides, callbacks=_of_a_search(cfg))
     except BaseException as error:

@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from strobe.commands.parser import Parser
+from strobe.commands.run_argument import require_run
+from strobe.commands.shorthand import run_directory
 from strobe.errors import ConfigError
 from strobe.machine.streams import answer
 from strobe.machine.terminal import exit_code
@@ -14,7 +15,7 @@ from strobe.machine.text import printable
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = Parser("trust", description=__doc__)
-    parser.add_argument("run", type=Path, help="a run directory")
+    parser.add_argument("run", type=run_directory, help="a run directory, or latest")
     parser.add_argument("--show", action="store_true", help="only say what its config names; sign nothing")
     options = parser.parse_args(arguments)
     try:
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from strobe.record.report import read_report
         from strobe.record.signature import NoKeyError, signed, user_key, without_signature
 
+        require_run(options.run, "trust")
         read_report(options.run)
         text = read_config(options.run)
         loaded(text)

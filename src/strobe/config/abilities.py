@@ -9,7 +9,7 @@ from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, StrategyRegistry
 from omegaconf import DictConfig
 
-from strobe.config.overrides import nearest
+from strobe.config.spelling import listed, nearest
 from strobe.config.targets import resolve
 from strobe.config.tasks import serves_images
 from strobe.machine.devices import available_cpus
@@ -111,4 +111,4 @@ def data_problems(cfg: DictConfig) -> Iterator[str]:
 def _unknown(key: str, value: object, options: Sequence[str]) -> str:
     guess = nearest(str(value), options)
     hint = f"did you mean {key}={guess}? " if guess else ""
-    return f"{key}={value}: no such option; {hint}There are: {', '.join(options)}"
+    return f"{key}={value}: no such option; {hint}There are: {listed(options)}"

@@ -9,7 +9,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from strobe.config.compose import CONF
-from strobe.config.overrides import dotted_keys, exists, unknown_key, unreadable
+from strobe.config.meant import Known
+from strobe.config.nothing import said_plainly
+from strobe.config.overrides import dotted_keys, exists, misspelt_as, unreadable
+from strobe.config.slips import read
 from strobe.errors import ConfigError, first_line, require
 
 
@@ -21,7 +24,11 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     """
     parser = OverridesParser.create()
     found, mistakes = [], []
-    for text in overrides:
+    for each in read(said_plainly(overrides, CONF)):
+        text = each.shown
+        if each.why:
+            mistakes.append(misspelt_as(each, each.meant))
+            continue
         try:
             override = parser.parse_override(text)
         except HydraException:
@@ -77,16 +84,23 @@ def _mistake(cfg: DictConfig, override: Override) -> str | None:
     if not there and (CONF / key).is_dir():
         return whole_group
     if not there:
-        return unknown_key(key, override, dotted_keys(cfg), {})
+        typed = (line or "").partition("=")[2]
+        return Known(dotted_keys(cfg)).unknown(key, typed, deletes=override.is_delete())
     if override.is_delete():
         kept = OmegaConf.select(cfg, key)
         return None if value is None or value == kept else f"{line}: its value is {kept!r}"
-    is_choice = isinstance(value, str) and isinstance(OmegaConf.select(cfg, key), DictConfig)
+    is_choice = isinstance(value, str) and _is_of_a_group(cfg, key)
     return whole_group if is_choice and not _means_none(cfg, override) else None
 
 
 def _means_none(cfg: DictConfig, override: Override) -> bool:
-    return override.value() == "none" and isinstance(OmegaConf.select(cfg, override.key_or_group), DictConfig)
+    return override.value() == "none" and _is_of_a_group(cfg, override.key_or_group)
+
+
+def _is_of_a_group(cfg: DictConfig, key: str) -> bool:
+    """Whether a key holds an option of a group; of one like `scheduler=none` it holds null."""
+    node = OmegaConf.select(cfg, key)
+    return isinstance(node, DictConfig) or (node is None and (CONF / key).is_dir())
 
 
 def _delete(cfg: DictConfig, key: str) -> None:

@@ -11,15 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from strobe.config.overrides import explain
+from strobe.config.nothing import said_plainly
+from strobe.config.overrides import explain, is_no_name, misspelt
+from strobe.config.place import CONF as CONF
 from strobe.config.tasks import idle_groups
 from strobe.config.values import problems
 from strobe.errors import ConfigError, require
-
-_PACKAGE = Path(__file__).resolve().parent.parent
-
-CONF = next(place for place in (_PACKAGE / "conf", _PACKAGE.parent.parent / "conf") if place.is_dir())
-"""The shipped configs: within the installed package, or in a checkout beside `src`."""
 
 
 def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictConfig:
@@ -32,18 +29,22 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
     Raises:
         ConfigError: If an override is wrong.
     """
+    flags = [] if config_dir is None else ["--config-dir", config_dir]
     try:
         GlobalHydra.instance().clear()
         if config_dir is not None and not Path(config_dir).is_dir():
             raise ConfigError(f"--config-dir {config_dir}: there is no such directory")
+        overrides = said_plainly(overrides, CONF)
+        require(misspelt([*flags, *overrides], CONF))
         place = None if config_dir is None else str(Path(config_dir).resolve()).replace("'", r"\'")
         searched = [] if place is None else [f"hydra.searchpath=['file://{place}']"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("train", overrides=[*searched, *overrides])
         require(problems(cfg))
         return resolved(cfg)
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        flags = [] if config_dir is None else ["--config-dir", config_dir]
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        if isinstance(error, ValueError) and not is_no_name(error):
+            raise
         raise ConfigError("\n".join(explain([*flags, *overrides], error, CONF))) from error
 
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import Accelerator
-from lightning.pytorch.callbacks import StochasticWeightAveraging
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, StochasticWeightAveraging
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.plugins import CheckpointIO, LayerSync, Precision
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
@@ -209,7 +209,18 @@ def refusal(named: object) -> str:
     if issubclass(named, StochasticWeightAveraging):
         return (
             "refused, because its average is made after the last checkpoint, and would be "
-            "neither tested nor kept; choose lightning.pytorch.callbacks.EMAWeightAveraging"
+            "neither tested nor kept; choose callbacks=swa, callbacks=ema or "
+            "lightning.pytorch.callbacks.EMAWeightAveraging"
+        )
+    if issubclass(named, LearningRateFinder):
+        return (
+            "refused, because a run would train with another rate than its config says; look for one with "
+            "debug=lr_find, then give it as optimizer.lr"
+        )
+    if issubclass(named, BatchSizeFinder):
+        return (
+            "refused, because a run would train with other batches than its config says; give data.batch_size, or "
+            "try several with -m data.batch_size=64,128,256"
         )
     # A class with a __new__ of its own may make objects of another, as torchmetrics.F1Score does.
     if inspect.isabstract(named) and named.__new__ is object.__new__:
@@ -219,6 +230,16 @@ def refusal(named: object) -> str:
         return f"refused, because it has no {' and no '.join(lacking)} of its own"
     if package := _missing_package(named):
         return f"needs the package {package!r}, which is not installed"
+    return ""
+
+
+def not_taken(named: object, path: str, key: str) -> str:
+    """Why an argument can't be given that a class seems to take."""
+    if named is TensorBoardLogger and key in ("images", "histograms"):  # it hands on what it doesn't know
+        return (
+            f"TensorBoardLogger takes no such argument, strobe.callbacks.tensorboard_logger.TensorBoard does; leave it "
+            f"out with ~{path}.{key}"
+        )
     return ""
 
 

@@ -1,6 +1,5 @@
 """What is wrong with a command line, in words, with the nearest right one."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -12,56 +11,21 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from strobe.config.meant import Known
 from strobe.config.rules import TOP_LEVEL
+from strobe.config.slips import SEVERAL, Typed, in_full, read
+from strobe.config.spelling import listed, nearest
+from strobe.config.vocabulary import key_here
+from strobe.errors import first_line
 from strobe.machine.program import typed
 
-SHORT_FLAGS = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp", "--package": "-p", "--cfg": "-c"}
-"""Hydra's flags with a value, and how they are written in short."""
-
-_FLAGS_WITH_VALUE = {*SHORT_FLAGS, *SHORT_FLAGS.values()}
-
-
-_USUAL_WORDS = {
-    **dict.fromkeys(("epochs", "epoch", "num_epochs", "n_epochs", "max_epoch", "nb_epochs"), "trainer.max_epochs"),
-    **dict.fromkeys(("steps", "num_steps", "iterations", "iters", "max_iter"), "trainer.max_steps"),
-    **dict.fromkeys(("time", "time_limit"), "trainer.max_time"),
-    **dict.fromkeys(("lr", "learning_rate", "learningrate", "eta"), "optimizer.lr"),
-    **dict.fromkeys(("wd", "weight_decay", "decay"), "optimizer.weight_decay"),
-    **dict.fromkeys(("bs", "batch", "batchsize", "batch_size", "train_batch_size"), "data.batch_size"),
-    **dict.fromkeys(("workers", "num_workers", "n_workers"), "data.num_workers"),
-    **dict.fromkeys(("data_dir", "data_path", "data_root", "datadir"), "data.root"),
-    **dict.fromkeys(("augmentation", "augment", "aug"), "data.augment"),
-    **dict.fromkeys(("val_split", "valid_size", "validation_size"), "data.val_size"),
-    **dict.fromkeys(("hidden_size", "hidden_dim", "hidden_units", "n_hidden"), "model.hidden"),
-    **dict.fromkeys(("dropout", "drop", "p_dropout", "dropout_rate"), "model.dropout"),
-    **dict.fromkeys(("precision", "fp16", "amp", "bf16", "mixed_precision", "use_amp"), "trainer.precision"),
-    **dict.fromkeys(("device", "accelerator", "backend"), "trainer.accelerator"),
-    **dict.fromkeys(("gpus", "gpu", "num_gpus", "n_gpus", "devices", "num_devices", "tpu_cores"), "trainer.devices"),
-    **dict.fromkeys(("nodes", "num_nodes"), "trainer.num_nodes"),
-    **dict.fromkeys(("clip", "grad_clip", "clip_grad", "gradient_clip", "max_grad_norm"), "trainer.gradient_clip_val"),
-    **dict.fromkeys(("accumulate", "accum", "grad_accum", "accumulation_steps"), "trainer.accumulate_grad_batches"),
-    **dict.fromkeys(("random_seed", "random_state", "manual_seed"), "seed"),
-    **dict.fromkeys(("ckpt", "ckpt_path", "checkpoint_path", "resume_from", "from_checkpoint"), "resume"),
-    **dict.fromkeys(("output_dir", "log_dir", "save_dir", "out"), "hydra.run.dir"),
-    **dict.fromkeys(("trials", "n_trials", "num_trials"), "hydra.sweeper.n_trials"),
-    **dict.fromkeys(("opt", "optim"), "optimizer"),
-    **dict.fromkeys(("net", "network", "arch", "architecture"), "model"),
-    **dict.fromkeys(("dataset", "datamodule"), "data"),
-    **dict.fromkeys(("sched", "lr_scheduler", "schedule"), "scheduler"),
-    **dict.fromkeys(("criterion", "loss_fn", "loss_function"), "loss"),
-    **dict.fromkeys(("metric", "monitor_metric"), "monitor.metric"),
-    **dict.fromkeys(("exp", "experiments"), "experiment"),
-}
-"""What people type who come from elsewhere -> what it is called here."""
-
-_VALUES = {"device": {"cuda": "gpu"}, **{word: {"true": "16-mixed"} for word in ("fp16", "amp", "use_amp")}}
-"""For some of those words, what their values are called here."""
+_LISTS = ("hidden", "widths", "betas", "milestones", "tags", "devices", "class_weights")
 
 
 def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]:
@@ -72,34 +36,38 @@ def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]
         error: What Hydra raised.
         conf: The config directory.
     """
-    overrides = _overrides_in(arguments)
-    named_sweep = any(override.startswith("sweep=") and override != "sweep=default" for override in overrides)
+    parts = _read(arguments, conf)
+    named_sweep = any(str(part.meant).startswith("sweep=") and part.meant != "sweep=default" for part in parts)
     multirun = named_sweep or any(argument in ("-m", "--multirun") for argument in arguments)
     mistakes: list[str] = []
     if not isinstance(error, YAMLError):  # then a file is wrong, not the command
         with suppress(HydraException, OmegaConfBaseException):
             mistakes = _mistakes(
-                overrides, _folders(arguments, conf), _flag(arguments, "--config-name") or "train", multirun
+                parts, _folders(arguments, conf), _flag(arguments, "--config-name") or "train", multirun
             )
     if mistakes:
         return mistakes
     cause = error.__cause__ if isinstance(error.__cause__, HydraException | OmegaConfBaseException) else error
+    if isinstance(cause, MissingConfigException) and str(cause).startswith("Cannot find primary config"):
+        return [f"{first_line(cause)}; settings of your own are an experiment: experiment=<name> --config-dir=<dir>"]
     lines = [line.strip() for line in str(cause).splitlines() if line.strip() and "full_key" not in line]
     return lines or [repr(error)]
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word most like ``word``, if one is like it."""
-    candidates = list(known)
-    if close := difflib.get_close_matches(word, candidates, n=1, cutoff=0.6):
-        return close[0]
-    # A right key under a wrong parent (`lr` for `optimizer.lr`).
-    last = word.rpartition(".")[2]
-    endings = [key for key in candidates if key.rpartition(".")[2] == last]
-    if endings:
-        return endings[0]
-    close = difflib.get_close_matches(last, [key.rpartition(".")[2] for key in candidates], n=1, cutoff=0.75)
-    return next((key for key in candidates if key.rpartition(".")[2] == close[0]), None) if close else None
+def misspelt(arguments: Sequence[str], conf: Path) -> list[str]:
+    """What is wrong with a command line of which Hydra would not even see overrides; empty where it can be read.
+
+    Args:
+        arguments: The command line without the program.
+        conf: The config directory.
+    """
+    wrong = [each for each in _read(arguments, conf) if each.why]
+    return explain(arguments, HydraException(f"{wrong[0].shown}: {wrong[0].why}"), conf) if wrong else []
+
+
+def is_no_name(error: BaseException) -> bool:
+    """Whether it is Hydra's ValueError about a number, true or null in the place of an option's name."""
+    return isinstance(error, ValueError) and str(error).startswith("Config group override must be")
 
 
 def idle_additions(hydra: DictConfig) -> list[str]:
@@ -117,18 +85,10 @@ def idle_additions(hydra: DictConfig) -> list[str]:
         if not text.startswith("+") or top in read or any(f"${{{top}" in other for other in overrides):
             continue
         known = [name for name in TOP_LEVEL if name != "hydra"]
-        guess = _usual(key) or ((like := nearest(top, known)) and key.replace(top, like, 1))
-        hint = f"did you mean {guess}?" if guess else f"there are: {', '.join(known)}"
+        guess = key_here(key) or ((like := nearest(top, known)) and key.replace(top, like, 1))
+        hint = f"did you mean {guess}?" if guess else f"there are: {listed(known)}"
         wrong.append(f"{text}: nothing reads this key; {hint}")
     return wrong
-
-
-def _usual(key: str) -> str | None:
-    """What a key is called here that a person knows from elsewhere."""
-    parent, _, last = key.rpartition(".")
-    usual = _USUAL_WORDS.get(last.lower())
-    elsewhere = parent in ("", "trainer", "training", "train", "cfg", "config", "hparams", "args")
-    return usual if usual is not None and (elsewhere or usual.startswith(f"{parent}.")) else None
 
 
 def dotted_keys(config: Mapping[Any, Any] | DictConfig, prefix: str = "") -> list[str]:
@@ -144,25 +104,23 @@ def dotted_keys(config: Mapping[Any, Any] | DictConfig, prefix: str = "") -> lis
     return keys
 
 
-def _overrides_in(arguments: Sequence[str]) -> list[str]:
-    overrides, skip = [], False
-    for argument in arguments:
-        if skip:
-            skip = False
-        elif argument in _FLAGS_WITH_VALUE:
-            skip = True
-        elif not argument.startswith("-"):
-            overrides.append(argument)
-    return overrides
+def _read(arguments: Sequence[str], conf: Path) -> list[Typed]:
+    """A command line in parts, where an option of the user's own may be made to be laid over another one."""
+    return [Typed(each.shown, each.shown) if _is_laid_over(each, conf) else each for each in read(arguments)]
+
+
+def _is_laid_over(each: Typed, conf: Path) -> bool:
+    group, _, value = each.shown.partition("=")
+    names = [name.strip() for name in value.strip("[]").split(",")]
+    return each.why == SEVERAL and not all((conf / group / f"{name}.yaml").is_file() for name in names)
 
 
 def _flag(arguments: Sequence[str], name: str) -> str | None:
     """The value of a flag with a value, written either way."""
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if argument in (name, SHORT_FLAGS[name]):
-            return following
-        if argument.startswith((f"{name}=", f"{SHORT_FLAGS[name]}=")):
-            return argument.partition("=")[2]
+        typed_name, separator, value = argument.partition("=")
+        if in_full(typed_name) == name:
+            return value if separator else following
     return None
 
 
@@ -178,38 +136,88 @@ def _loader(folder: Path) -> ConfigLoader:
         return GlobalHydra.instance().config_loader()
 
 
-def _mistakes(overrides: Sequence[str], folders: Sequence[Path], config_name: str, multirun: bool) -> list[str]:
+def _mistakes(typed_words: Sequence[Typed], folders: Sequence[Path], config_name: str, multirun: bool) -> list[str]:
     loaders = [_loader(folder) for folder in folders]
     loader = loaders[0]
     parser = OverridesParser.create(config_loader=loader)
-    mistakes, parsed = [], []
-    for text in overrides:
-        try:
-            parsed.append(parser.parse_override(text))
-        except HydraException:
-            mistakes.append(unreadable(text))
     groups = _groups(loaders)
+    known = Known((), groups)
+    mistakes: list[str] = []
+    parsed: list[tuple[Typed, Override]] = []
+    alone: list[Typed] = []
     choices = []
-    for override in parsed:
-        line = override.input_line or ""
-        if override.is_sweep_override() and not multirun:
-            mistakes.append(f"{line}: several values make a sweep, which needs -m: {' '.join(typed('train'))} -m ...")
+    for each in typed_words:
+        if each.meant is None or each.meant.startswith("-") or "<" in each.meant:
+            alone.append(each)
+            continue
+        try:
+            override = parser.parse_override(each.meant)
+        except HydraException:
+            mistakes.append(unreadable(each.shown))
+            continue
+        if override.is_sweep_override() and not multirun and not each.why:
+            mistakes.append(_several(each.shown))
         elif override.key_or_group in groups:
-            wrong = _wrong_choices(override, groups[override.key_or_group])
+            wrong = _wrong_choices(override, known)
+            if each.why:
+                chosen = known.for_option(override.key_or_group, str(override.value())) if wrong else None
+                mistakes.append(misspelt_as(each, chosen or each.meant))
+                continue
             mistakes += wrong
             if not wrong and not override.is_sweep_override():
-                choices.append(line)
+                choices.append(each.meant)
+            continue
+        parsed.append((each, override))
     further = ",".join("'file://" + str(folder).replace("'", r"\'") + "'" for folder in folders[1:] if folder.is_dir())
     searched = [f"hydra.searchpath=[{further}]"] if further else []
     config = loader.load_configuration(config_name, overrides=[*searched, *choices], run_mode=RunMode.RUN)
-    known = dotted_keys(config)
-    for override in parsed:
-        key = override.key_or_group
-        if key in groups or override.is_add() or override.is_force_add():
-            continue
-        if not exists(config, key):
-            mistakes.append(unknown_key(key, override, known, groups))
+    chosen_options = {str(group): str(option) for group, option in config.hydra.runtime.choices.items()}
+    known = Known(dotted_keys(config), groups, chosen_options, folders)
+    for each, override in parsed:
+        key, value = override.key_or_group, (override.input_line or "").partition("=")[2]
+        there = exists(config, key) or override.is_add() or override.is_force_add()
+        if each.why:
+            meant = each.meant if there else known.for_key(key, value)[0]
+            mistakes.append(misspelt_as(each, meant or each.meant))
+        elif override.is_add() and exists(config, key) and not isinstance(override.value(), dict | list):
+            mistakes.append(f"{each.shown}: there is such a key already; leave out the +")
+        elif not there:
+            mistakes.append(known.unknown(key, value, deletes=override.is_delete()))
+    for each in alone:
+        meant = each.meant
+        if meant is not None and "<" in meant and not exists(config, key := meant.partition("=")[0]):
+            meant = known.for_key(key, "<value>")[0] or meant
+        mistakes.append(misspelt_as(each, meant or known.for_word(each.shown.strip("'="))))
     return mistakes
+
+
+def _several(text: str) -> str:
+    key, _, value = text.partition("=")
+    hint = ""
+    if re.search(r",\s", value):
+        hint = f"; one text is written {key}=\"'{value}'\""
+    elif key.rpartition(".")[2] in _LISTS:
+        hint = f"; a list is written {key}=[{value}]"
+    elif re.fullmatch(r"\d+,\d+", value) and "." in key and key.endswith(("lr", "decay", "dropout", "momentum")):
+        hint = f"; a number is written with a point: {key}={value.replace(',', '.')}"
+    return f"{text}: several values make a sweep, which needs -m: {' '.join(typed('train'))} -m ...{hint}"
+
+
+def misspelt_as(each: Typed, meant: str | None) -> str:
+    """What is wrong with how something is typed, in a line, and what is meant by it."""
+    shown = each.shown if each.meant or each.why == "no such flag" or each.shown.startswith("-") else repr(each.shown)
+    separator = " " if each.why.startswith("is not") else ": "
+    hint = f"; did you mean {shell(meant)}?" if meant else ""
+    if not hint and each.why == "no such flag":
+        hint = "; settings are typed as key=value, and --help shows them all"
+    return f"{shown}{separator}{each.why}{hint}"
+
+
+def shell(setting: str) -> str:
+    """Overrides as they are typed in a shell: one with spaces within in quotes."""
+    value = setting.partition("=")[2]
+    quoted = " " in value and "=" not in value
+    return f"'{setting}'" if quoted else setting
 
 
 def unreadable(text: str) -> str:
@@ -217,42 +225,50 @@ def unreadable(text: str) -> str:
     if "=" not in text:
         return f"{text!r} is not an override: write key=value"
     key, _, value = text.partition("=")
+    repaired = f"{re.sub(r'[.]+', '.', key).strip('. ')}={value.lstrip('=').strip().rstrip(',').rstrip()}"
+    for setting in (repaired, _with_brackets(repaired)):
+        if setting != text and setting.partition("=")[0] and _can_be_read(setting):
+            return f"{text!r} can't be read; did you mean {shell(setting)}?"
     return f"{text!r} can't be read: quote a value with special characters, as in {key}=\"'{value}'\""
 
 
-def _wrong_choices(override: Override, options: Sequence[str]) -> list[str]:
-    values = override.value()
+def _with_brackets(text: str) -> str:
+    """A list in the brackets that lists have here."""
+    key, _, value = text.partition("=")
+    if value.startswith("(") and value.endswith(")"):
+        return f"{key}=[{value[1:-1].rstrip(', ')}]"
+    return f"{text.rstrip(', ')}]" if value.startswith("[") and "]" not in value else text
+
+
+def _can_be_read(setting: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(setting)
+    except HydraException:
+        return False
+    return True
+
+
+def _wrong_choices(override: Override, known: Known) -> list[str]:
+    group, values = override.key_or_group, override.value()
+    options = known.groups[group]
     if override.is_sweep_override():
         chosen: list[object] = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
+    elif override.is_delete() and values is None:
+        chosen = []
     else:
         chosen = list(values) if isinstance(values, list) else [values]
     wrong = []
     for value in chosen:
-        name = str(value).strip("'\"") if value is not None else "null"
-        if name in ("null", *options):
+        if value is None or value == "null":
+            wrong.append(f"{group}=null: is no option of this group; leave it out, or choose one: {listed(options)}")
             continue
-        guess = nearest(name, options)
-        hint = f"did you mean {override.key_or_group}={guess}? " if guess else ""
-        wrong.append(f"{override.key_or_group}={name}: no such option; {hint}There are: {', '.join(options)}")
+        name = str(value).lower() if isinstance(value, bool) else str(value).strip("'\"")
+        if name in options and isinstance(value, str):
+            continue
+        meant = known.for_option(group, name)
+        hint = f"did you mean {meant}? " if meant else ""
+        wrong.append(f"{group}={name}: no such option; {hint}There are: {listed(options)}")
     return wrong
-
-
-def unknown_key(key: str, override: Override, known: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
-    """What is wrong with a key that a config does not have, and which was meant."""
-    value = (override.input_line or "").partition("=")[2]
-    public = [name for name in known if not name.startswith("hydra.") or key.startswith("hydra")]
-    parent, _, last = key.rpartition(".")
-    if (usual := _usual(key)) is not None:
-        if usual in known or usual in groups:
-            return f"{key}: no such key; did you mean {usual}={_VALUES.get(last, {}).get(value, value)}?"
-        return f"{key}: no such key; here it is {usual}, which the options that were chosen don't have"
-    siblings = [name for name in public if name.rpartition(".")[0] == parent] if parent in known else []
-    close = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in siblings], n=1, cutoff=0.7)
-    guess = (f"{parent}.{close[0]}" if close else None) if siblings and parent else nearest(key, [*public, *groups])
-    if guess is not None:
-        return f"{key}: no such key; did you mean {guess}={value}?"
-    others = [name for name in siblings if not name.endswith("_")] or [name for name in public if "." not in name]
-    return f"{key}: no such key; there are: {', '.join(others)}"
 
 
 def exists(config: DictConfig, key: str) -> bool:

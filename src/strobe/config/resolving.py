@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from strobe.config.overrides import nearest
+from strobe.config.spelling import nearest
 
 
 def resolve(target: str) -> object:

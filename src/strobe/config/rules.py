@@ -168,7 +168,7 @@ RULES: dict[str, Rule] = {
         lambda value: isinstance(value, bool) or _NAMES.holds(value), "true, false, or a list of patterns", "false"
     ),
     "test": choice(True, False),
-    "validate": choice(None, "only"),
+    "validate": choice("only", None),
     "compile": choice(False, True),
     "matmul_precision": choice("highest", "high", "medium"),
     "scale_lr": choice(False, True),

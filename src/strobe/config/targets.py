@@ -14,13 +14,14 @@ from strobe.config.kinds import (
     Kind,
     made_by,
     may_be_within,
+    not_taken,
     refusal,
     why_not,
 )
-from strobe.config.overrides import nearest
 from strobe.config.parameters import Parameters
 from strobe.config.resolving import found, resolve
 from strobe.config.seen import Seen
+from strobe.config.spelling import nearest
 from strobe.data.datamodule import ImageDataModule
 from strobe.record.settings import leaves
 
@@ -168,6 +169,8 @@ class _Check:
                 yield from self.within(at, value, Any)
             elif key in kind.given or not takes.take(key):
                 yield _unknown(path, key, takes, kind)
+            elif why := not_taken(named, path, key):
+                yield f"{at}: {why}"
             elif _is_place(at, value) and (path != "data" or _serves_images(named)):
                 yield from self.place(at, value)
             else:

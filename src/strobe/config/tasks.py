@@ -142,7 +142,8 @@ def metric_problems(cfg: DictConfig) -> Iterator[str]:
                 continue
             allowed = ", ".join(f"{each}/{name}" for each in splits for name in declared)
             # The same metric of a split that the key takes, where the task logs it.
-            example = f"val/{name if name in declared else [*declared][-1]}"
+            named = [each for each in declared if each in str(metric)]
+            example = f"val/{name if name in declared else named[0] if named else [*declared][-1]}"
             yield f"{key}={str(metric)!r}: must be {allowed}, for example {key}={example}"
         elif mode is not None and mode != declared[name]:
             where = "monitor.mode" if key == "monitor.metric" else "objective_mode"

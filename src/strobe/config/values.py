@@ -8,8 +8,8 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from strobe.config.rules import RULES
-from strobe.config.tasks import declared_mode, metric_problems, serves_images
+from strobe.config.rules import RULES, shown
+from strobe.config.tasks import CLASSIFICATION, declared_mode, metric_problems, serves_images
 from strobe.errors import first_line
 from strobe.machine.secrets import MASK
 from strobe.record.config_file import odd_entries
@@ -20,6 +20,18 @@ _NOT_SET = re.compile("Environment variable '(.*)' not found")
 _UNITS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1, "weeks": 604800, "milliseconds": 1e-3}
 _LEFT_OPEN = ("???", MASK)
 _OWN_GROUPS = {"trainer.logger": "logger=<option>", "trainer.callbacks": "callbacks=<option>"}
+
+_OF_RUNS = ("data", "trainer")
+_READ = {
+    "": (*_OF_RUNS, "monitor", "seed", "objective", "test", "scheduler", "name", "tags"),
+    "monitor": ("metric", "mode"),
+    "checkpoint": ("keep", "every_n_steps", "every_minutes"),
+    "trainer": (
+        *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "check_val_every_n_epoch", "precision"),
+        *("accelerator", "devices", "strategy", "num_nodes", "sync_batchnorm", "enable_checkpointing"),
+    ),
+}
+"""What is read of every config, whatever it names."""
 
 
 def problems(cfg: DictConfig) -> list[str]:
@@ -34,9 +46,11 @@ def looked_through(cfg: DictConfig) -> tuple[dict[Any, Any], list[str]]:
     """
     values = _complete(cfg)
     if values is None:
-        if wrong := list(unresolved(cfg)):
+        if wrong := list(absent(OmegaConf.to_container(cfg, resolve=False))) or list(unresolved(cfg)):
             return {}, wrong
         values = _resolved(cfg)
+    if wrong := list(absent(values)):
+        return values, wrong
     if wrong := list(odd_entries(values)):
         return values, wrong
     images = serves_images(cfg.data)
@@ -76,6 +90,27 @@ def objective(cfg: DictConfig) -> tuple[str | None, Mode]:
         return monitored(cfg)
     mode = cfg.get("objective_mode") or declared_mode(cfg, str(metric)) or cfg.monitor.mode
     return str(metric), cast(Mode, mode)
+
+
+def absent(values: Any) -> Iterator[str]:
+    """Keys that every run reads and that were taken away, with ``~`` for example, and values in the place of keys."""
+    for group, keys in _READ.items():
+        node = values if group == "" else values.get(group)
+        if not isinstance(node, Mapping):
+            if group in values and node is not None:
+                named = ", ".join(f"{group}.{key}" for key in keys)
+                yield f"{group}={shown(node)}: is no single value; set one of its keys: {named}"
+            continue
+        for key in keys:
+            if key not in node:
+                full = f"{group}.{key}" if group else key
+                value = f"{key}=<option>" if key in _OF_RUNS else f"{full}=<value>"
+                yield f"{full}: every run needs it; leave ~{full} out, or give another: {value}"
+    task = values.get("task")
+    target = str(task.get("_target_")) if isinstance(task, Mapping) else None
+    for group in ("model", "optimizer", "loss"):
+        if target == CLASSIFICATION and group not in values:
+            yield f"{group}: a classifier needs one; leave ~{group} out, or choose another: {group}=<option>"
 
 
 def unresolved(cfg: DictConfig) -> Iterator[str]:
@@ -137,6 +172,7 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         )
     if plateau and has_no_validation(cfg):
         yield "scheduler=plateau watches the validation set, and data.val_size=0 leaves none: choose data.val_size=5000"
+    yield from _early_stopping(cfg.get("callbacks") or {})
     every = trainer.check_val_every_n_epoch
     if plateau and every not in (1, None) and str(monitor.metric).startswith("val/"):
         yield (
@@ -161,6 +197,25 @@ def seconds(duration: object) -> float:
     parts = [int(part) for part in str(duration).split(":")]
     days, hours, minutes, rest = parts
     return days * 86400 + hours * 3600 + minutes * 60 + rest
+
+
+def _early_stopping(callbacks: Mapping[Any, Any]) -> Iterator[str]:
+    """Early stopping that is to watch nothing."""
+    targets = {
+        name: str(node.get("_target_")) for name, node in callbacks.items() if isinstance(node, Mapping | DictConfig)
+    }
+    searches = any(target.endswith(".LearningRateSweep") for target in targets.values())
+    for name, target in targets.items():
+        if not target.endswith(".EarlyStopping") or callbacks[name].get("monitor", "") is not None:
+            continue
+        key = f"callbacks.{name}"
+        yield (
+            f"{key}: a search for the learning rate trains no net to be stopped early; add {key}=null, or leave "
+            f"callbacks={name} out"
+            if searches
+            else f"{key}.monitor=null: early stopping has to watch a metric; give monitor.metric=<name>, or "
+            f"{key}.monitor=<name>"
+        )
 
 
 def _time_limit(duration: object) -> Iterator[str]:

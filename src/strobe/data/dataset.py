@@ -10,6 +10,7 @@ from torch import Tensor
 from strobe.errors import DatasetError
 
 SplitName = Literal["train", "test"]
+PreparationName = Literal["centred_digit", "centred_article"]  # see `strobe.data.preparation`
 
 
 class ImageDataset(ABC):
@@ -21,6 +22,8 @@ class ImageDataset(ABC):
         mean: Per channel, of the training images scaled to [0, 1].
         std: Per channel, of the training images scaled to [0, 1].
         classes: Names of the classes, in the order of the labels.
+        preparation: What its images went through before they were published, so that `predict` can do it to a person's
+            pictures; None where they are scaled, and nothing else.
     """
 
     title: str
@@ -28,6 +31,7 @@ class ImageDataset(ABC):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classes: tuple[str, ...]
+    preparation: PreparationName | None = None
 
     sizes: ClassVar[dict[SplitName, int] | None] = None
     """Number of images per split where it is known without the files; lets a configuration be checked early."""
@@ -40,6 +44,8 @@ class ImageDataset(ABC):
             "mean": list(self.mean),
             "std": list(self.std),
             "classes": list(self.classes),
+            "preparation": self.preparation,
+            "stored_shape": list(self.shape),  # a net may want its images in another one
         }
 
     @abstractmethod

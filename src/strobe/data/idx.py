@@ -88,6 +88,7 @@ class MNIST(IdxDataset):
     mean = (0.1307,)  # of the 60,000 training images; PyTorch's basic MNIST example
     std = (0.3081,)
     classes = tuple("0123456789")
+    preparation = "centred_digit"
     sizes: ClassVar = {"train": 60_000, "test": 10_000}
     folder = "MNIST"
     files = (  # digests of the four original files, decompressed
@@ -114,6 +115,7 @@ class FashionMNIST(IdxDataset):
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     )
+    preparation = "centred_article"
     sizes: ClassVar = {"train": 60_000, "test": 10_000}
     folder = "FashionMNIST"
     files = (  # decompressed; equal in Debian's package and in the publisher's archive

@@ -41,11 +41,26 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
         OSError: If it can't be read; on damaged files Pillow raises nearly anything else too.
     """
     channels, height, width = shape
-    with _regular_file(path) as file, _opened(file) as picture:
-        plain = _without_surprises(ImageOps.exif_transpose(picture)).convert(MODES[channels])
-        scaled = plain.resize((width, height), Image.Resampling.BILINEAR)
+    with decoded(path) as picture:
+        scaled = picture.convert(MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(scaled, dtype=np.uint8)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+@contextmanager
+def decoded(path: Path, *, paper: str = "white") -> Iterator[Image.Image]:
+    """A picture, turned as its camera says, in a mode that Pillow converts as one would think; of several, the first.
+
+    Args:
+        path: The file; what it is follows from its content.
+        paper: Color behind what is transparent.
+
+    Raises:
+        PictureError: If it is no regular file, of no kind that is read here, or too large.
+        OSError: If it can't be read; on damaged files Pillow raises nearly anything else too.
+    """
+    with _regular_file(path) as file, _opened(file) as picture:
+        yield _without_surprises(ImageOps.exif_transpose(picture), paper)
 
 
 @contextmanager
@@ -89,7 +104,7 @@ def _formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def _without_surprises(picture: Image.Image) -> Image.Image:
+def _without_surprises(picture: Image.Image, paper: str) -> Image.Image:
     """The picture in a mode that Pillow converts as one would think.
 
     Raises:
@@ -101,6 +116,6 @@ def _without_surprises(picture: Image.Image) -> Image.Image:
         raise PictureError("it has floating-point pixels, which may mean anything; save it with 8 bits")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         # As viewers show it: what is left of a transparent picture without its transparency may be all black.
-        paper = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(paper, picture.convert("RGBA"))
+        behind = Image.new("RGBA", picture.size, paper)
+        return Image.alpha_composite(behind, picture.convert("RGBA"))
     return picture

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from strobe.errors import ConfigError
 from strobe.machine.secrets import masked_override
-from strobe.record.layout import CHECKPOINTS, REPORT
+from strobe.record.find import has_checkpoint
+from strobe.record.layout import REPORT
 from strobe.record.report import read_report
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def _unquoted(text: str) -> str:
 
 def _is_resumable(run: Path) -> bool:
     """Whether a run has saved anything: a job that was stopped before its first checkpoint begins anew."""
-    return (run / REPORT).exists() and any((run / CHECKPOINTS).glob("*.ckpt"))
+    return (run / REPORT).exists() and has_checkpoint(run)
 
 
 def _notes(environment: Mapping[str, str]) -> Path:

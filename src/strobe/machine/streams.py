@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+from strobe.machine import transient
 from strobe.machine.secrets import redacted
 
 _READER_IS_GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET)  # of a pipe, of a terminal that was closed
@@ -82,7 +83,8 @@ class _Stream(io.TextIOWrapper):
         super().__init__(buffer, encoding=encoding, errors="backslashreplace", line_buffering=True)
 
     def write(self, text: str) -> int:
-        """Write what may be seen."""
+        """Write what may be seen, in the place of what stands in the terminal's line for the moment."""
+        transient.erase()
         super().write(redacted(text))
         return len(text)
 

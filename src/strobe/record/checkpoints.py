@@ -2,9 +2,10 @@
 
 import errno
 import logging
+import math
 import shutil
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +26,7 @@ _PLAIN = (
     *(torch.Size, torch.dtype, torch.device),
 )
 _MOST_INPUTS = 2**26  # numbers of an image; a net for more would fill the memory before its weights are compared
+_PREPARED_BEFORE = {"MNIST": "centred_digit", "FashionMNIST": "centred_article"}  # by title
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -90,17 +92,36 @@ def dataset_facts(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any] |
     try:
         channels, height, width = facts["shape"]
         sensible = (
-            all(type(size) is int and size >= 1 for size in (channels, height, width))
-            and channels * height * width <= _MOST_INPUTS
+            _is_shape([channels, height, width])
             and all(isinstance(name, str) for name in facts["classes"])
             and all(isinstance(number, float | int) for number in [*facts["mean"], *facts["std"]])
             and len(facts["mean"]) == len(facts["std"]) == channels
+            and isinstance(facts.get("preparation"), str | None)
+            and _is_shape(stored := facts.get("stored_shape", facts["shape"]))
+            and stored[0] in (1, channels)
         )
     except (KeyError, TypeError, ValueError):
         sensible = False
     if not sensible:
         raise CheckpointError(f"{path} is damaged: what it says of the images that it was trained on makes no sense")
     return cast(dict[str, Any], facts)
+
+
+def preparation_of(facts: Mapping[str, Any]) -> str | None:
+    """How images of the data set were prepared, of what `dataset_facts` gives; see `ImageDataset.preparation`.
+
+    Checkpoints of before that was kept say it by their data set's title.
+    """
+    if "preparation" in facts:
+        return cast(str | None, facts["preparation"])
+    known = _PREPARED_BEFORE.get(str(facts.get("title")))
+    return known if list(facts["shape"]) == [1, 28, 28] and len(facts["classes"]) == 10 else None
+
+
+def _is_shape(sizes: Sequence[Any]) -> bool:
+    return (
+        len(sizes) == 3 and all(type(size) is int and size >= 1 for size in sizes) and math.prod(sizes) <= _MOST_INPUTS
+    )
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:

@@ -79,7 +79,7 @@ def _defaults_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _classes(node: Mapping[str, Any]) -> set[tuple[str, Any]]:
     """Where a node names classes, and which; of nested mappings or of dotted names."""
-    return {(path, value) for path, value in leaves(node) if path.rpartition(".")[2] == _TARGET}
+    return {(path, str(value)) for path, value in leaves(node) if path.rpartition(".")[2] == _TARGET}
 
 
 def _without(node: Any, ignored: set[str], path: str = "") -> Any:
@@ -89,7 +89,7 @@ def _without(node: Any, ignored: set[str], path: str = "") -> Any:
     kept = {}
     for key, value in node.items():
         name = f"{path}.{key}" if path else str(key)
-        if name in ignored or (isinstance(value, Mapping) and value.get(_TARGET) in ignored):
+        if name in ignored or (isinstance(value, Mapping) and str(value.get(_TARGET)) in ignored):
             continue
         kept[str(key)] = _without(value, ignored, name)
     return kept

@@ -56,6 +56,7 @@ class Report(TypedDict, total=False):
     status: Status
     name: str | None
     tags: list[str]
+    note: str | None
     seed: int
     config_hash: str
     repetitions: list[str]

@@ -14,7 +14,7 @@ from typing import Any, cast
 from strobe.errors import ConfigError, PreemptedError
 from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
-from strobe.machine.secrets import masked_override
+from strobe.machine.secrets import masked_override, redacted
 from strobe.record.alive import BEAT_S, slurm_life
 from strobe.record.environment import environment, installed_packages, uncommitted_changes
 from strobe.record.fence import Fence, give_way
@@ -275,7 +275,8 @@ def _new_report(config: Mapping[str, Any], overrides: Iterable[str], resolved: M
         "schema": SCHEMA,
         "status": "running",
         "name": config.get("name"),
-        "tags": list(config.get("tags") or []),
+        "tags": [tags] if isinstance(tags := config.get("tags") or [], str) else list(tags),
+        "note": None if config.get("note") is None else redacted(str(config["note"])),
         "seed": int(resolved["seed"]),
         "config_hash": config_hash(resolved),
         "repetitions": list((config.get("sweep") or {}).get("repetitions") or ["seed"]),

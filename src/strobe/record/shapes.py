@@ -118,6 +118,7 @@ _FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "status": (lambda value: isinstance(value, str) and value in STATUSES, f"one of {', '.join(STATUSES)}"),
     "schema": (_is_count, "a whole number"),
     "name": (_or_null(_is_text), "a text"),
+    "note": (_or_null(_is_text), "a text"),
     "tags": (_all(lambda value: not isinstance(value, list | Mapping)), "a list of words"),
     "seed": (_is_count, "a whole number"),
     "config_hash": (_is_text, "a text"),

@@ -12,6 +12,7 @@ from typing import Any
 from strobe.errors import ConfigError
 from strobe.machine.text import printable
 from strobe.record.config_file import plain_values, read_config
+from strobe.record.find import run_directories
 from strobe.record.layout import REPORT, Mode, Status
 from strobe.record.report import Report, read_report
 from strobe.record.settings import leaves
@@ -93,13 +94,13 @@ def collect(directories: Iterable[Path]) -> list[Run]:
     for directory in directories:
         if not directory.is_dir():
             raise ConfigError(f"{directory} is not a directory")
-        for path in [directory / REPORT] if os.path.lexists(directory / REPORT) else sorted(directory.rglob(REPORT)):
-            place = os.path.realpath(path)  # Path.resolve raises where a link leads to itself
-            if ".replaced" in path.parts or place in seen:
+        for run in sorted(run_directories(directory)):
+            place = os.path.realpath(run / REPORT)  # Path.resolve raises where a link leads to itself
+            if place in seen:
                 continue
             seen.add(place)
             try:
-                reports[path.parent] = read_report(path.parent)
+                reports[run] = read_report(run)
             except ConfigError as error:
                 log.warning("Passed over: %s", printable(str(error)))
     if not reports:

@@ -18,6 +18,11 @@ def split_of(name: str) -> str | None:
     return next((split for split in _SPLITS if found and found[0].startswith(split)), None)
 
 
+def without_split(name: str) -> str:
+    """A metric's name without the split, as in ``acc`` of ``val/acc``: what is measured in several, by one name."""
+    return _SPLIT.sub("", name, count=1).strip("/_-. ") or name
+
+
 def by_split(names: Iterable[str]) -> list[str]:
     """Each name once: train, val, test, then the others; within them the loss first, then as they are met."""
 
@@ -65,3 +70,10 @@ def curve_metric(runs: Sequence[Run], tables: Sequence[Sequence[Mapping[str, str
     monitored = [best["metric"] for run in runs if (best := run.report.get("best"))]
     losses = [name for name in logged if split_of(name) == "val" and _LOSS.search(name)]
     return next((name for name in [metric, *monitored, *losses, *logged] if name in logged), None)
+
+
+def losses_of(tables: Sequence[Sequence[Mapping[str, str]]]) -> dict[str, str]:
+    """Split -> name of the loss that was measured in it after each epoch, validation first."""
+    logged = dict.fromkeys(name for rows in tables for row in rows for name, value in row.items() if value)
+    found = {split_of(name): name for name in reversed(logged) if _LOSS.search(name)}
+    return {split: found[split] for split in ("val", "train") if split in found}

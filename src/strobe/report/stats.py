@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,13 @@ class Group:
     def label(self) -> str:
         """The setting in a few words."""
         return ", ".join(f"{key}={value}" for key, value in zip(self.keys, self.shown, strict=True)) or "all runs"
+
+    @property
+    def brief(self) -> str:
+        """The label with the last part of each name, where that tells them apart: lr for optimizer.lr."""
+        ends = Counter(key.rpartition(".")[2] for key in self.keys)
+        names = [end if ends[end := key.rpartition(".")[2]] == 1 else key for key in self.keys]
+        return ", ".join(f"{name}={value}" for name, value in zip(names, self.shown, strict=True)) or self.label
 
     @property
     def keys(self) -> list[str]:

@@ -17,16 +17,18 @@ from torch import nn
 
 from strobe.callbacks.optimization import Optimization, missing_step_counts
 from strobe.callbacks.position import Position
+from strobe.callbacks.profile import WORDS, Profile
 from strobe.callbacks.recorder import EpochRecorder
 from strobe.callbacks.steps import StepLog
 from strobe.callbacks.stop import StopGracefully, StopRequest
 from strobe.callbacks.tensorboard import TensorBoardPages
 from strobe.config.compose import plain
+from strobe.config.tasks import declared_mode
 from strobe.config.values import has_no_validation, monitored, objective
 from strobe.data.foreign import adopt
 from strobe.data.memory import MemoryDataModule
 from strobe.distributed.launch import cluster_environments, strategy_for_trainer
-from strobe.errors import ConfigError
+from strobe.errors import ConfigError, require
 from strobe.models.inspection import count_parameters
 from strobe.models.unread import without_pretrained_weights
 from strobe.record.checkpoints import SafeCheckpointIO
@@ -40,6 +42,7 @@ from strobe.run.factories import (
 )
 from strobe.run.loggers import keep_whole
 from strobe.run.parts import about, begin_from, build_model, build_net, build_optimizer, facts_for_task, facts_of
+from strobe.run.watchers import idle_callbacks
 
 _REQUESTED = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
@@ -107,21 +110,32 @@ def build(
         save=bool(cfg.trainer.enable_checkpointing),
         **(cfg.get("checkpoint") or {}),
     )
+    named = _callbacks(cfg)
     callbacks = [
         StepLog(),
         TensorBoardPages(facts_of(data).get("in_shape")),
-        *_callbacks(cfg),
+        *named.values(),
         recorder,
         *further_callbacks,
         StopGracefully(stop, recorder, next((own for own in plugins if isinstance(own, ClusterEnvironment)), None)),
     ]
     loggers = _build_loggers(cfg.logger, record.directory, purge_step)
+    profile = Profile(cfg.trainer.profiler, record.directory) if cfg.trainer.profiler in WORDS else None
     # Without a validation set: an empty list of loaders would draw a warning.
     changes: dict[str, Any] = {"limit_val_batches": 0} if has_no_validation(cfg) else {}
     changes["enable_checkpointing"] = True  # the recorder is a Checkpoint to Lightning, also when it saves nothing
+    if profile is not None:
+        callbacks.insert(0, profile)
+        changes["profiler"] = profile.clock
     trainer = build_trainer(cfg, record.directory, callbacks=callbacks, loggers=loggers, plugins=plugins, **changes)
     optimizer, scheduler = build_optimizer(cfg, trainer)
     model = build_model(cfg, facts_for_task(data), net, (optimizer, scheduler), trainer)
+    further, validates = bool(cfg.get("metrics")), not has_no_validation(cfg)
+
+    def better(name: str) -> Mode | None:
+        return declared_mode(cfg, name) or (mode if name == metric else None)
+
+    require(idle_callbacks(named, model, better, further=further, validates=validates, logs=bool(loggers)))
     if begins and cfg.get("init_from") is not None:
         begin_from(Path(str(cfg.init_from)).expanduser(), model, strict=plain(cfg)["init_strict"])
     rate = None
@@ -235,11 +249,13 @@ def _skip_idle_hooks(trainer: Trainer) -> None:
                 setattr(callback, hook, None)
 
 
-def _callbacks(cfg: DictConfig) -> list[Callback]:
-    built = _build_each("callbacks", cfg.callbacks)
+def _callbacks(cfg: DictConfig) -> dict[str, Callback]:
+    """Those of the config, by their places in it."""
+    places = [f"callbacks.{name!s}" for name, node in (cfg.callbacks or {}).items() if node is not None]
+    built = zip(places, _build_each("callbacks", cfg.callbacks), strict=True)
     # Lightning refuses a bar that was asked for twice over: once by callback, once by not being switched off.
     shows_bar = bool(cfg.trainer.enable_progress_bar)
-    return [callback for callback in built if shows_bar or not isinstance(callback, ProgressBar)]
+    return {place: callback for place, callback in built if shows_bar or not isinstance(callback, ProgressBar)}
 
 
 def _build_each(path: str, nodes: Mapping[str, Any] | Sequence[Any] | None) -> list[Any]:

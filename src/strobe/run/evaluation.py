@@ -63,6 +63,18 @@ def evaluate(
         ConfigError: If the directory is not a run directory, its config is not to be trusted, or an override is wrong.
         CheckpointError: If the checkpoint can't be used.
     """
+    return tested(*prepared(directory, overrides, checkpoint, trust))
+
+
+def prepared(
+    directory: Path, overrides: Sequence[str] = (), checkpoint: str = BEST, trust: Sequence[str] = ()
+) -> tuple[Trainer, LightningModule, LightningDataModule]:
+    """What a test of a checkpoint takes, ready for `tested`; the arguments are those of `evaluate`.
+
+    Raises:
+        ConfigError: If the directory is not a run directory, its config is not to be trusted, or an override is wrong.
+        CheckpointError: If the checkpoint can't be used.
+    """
     changes = [*_ONE_DEVICE, *_NOT_NEEDED]
     read_report(directory)
     written: Any = OmegaConf.to_container(loaded(read_config(directory)), resolve=False)
@@ -96,7 +108,7 @@ def evaluate(
         raise ConfigError(f"{directory} can't be evaluated: {why}")
     if not isinstance(data, MemoryDataModule):
         adopt(data, int(cfg.seed))
-    return tested(trainer, model, data)
+    return trainer, model, data
 
 
 def tested(trainer: Trainer, model: LightningModule, data: LightningDataModule) -> dict[str, float]:

@@ -86,6 +86,7 @@ def export(net: SavedNet, format: FormatName, path: Path) -> float | None:
             "dtype": str(batches[0].dtype).removeprefix("torch."),
         },
         "normalization": {"mean": net.mean, "std": net.std, "of": _scale(net)} if net.mean else None,
+        "preparation": net.preparation,
         "output": {"name": "logits" if net.classes else "outputs", "shape": ["batch", *output.shape[1:]]},
         "classes": net.classes,
     }

@@ -1,6 +1,7 @@
 """What a run says at its beginning and at its end."""
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,18 @@ def closing_table(record: RunRecord) -> str:
     if (stopped := report["stopped_early"]) is not None:
         reason = f": {stopped['reason']}" if stopped["reason"] else ""
         rows += [("stopped early", f"in epoch {stopped['epoch'] + 1} by {stopped['by']}{reason}")]
-    directory = _shown(record.directory)
+    directory = told(record.directory)
     rows += [
         ("time", f"{timing['total_s']:.1f} s, of which training {timing['train_s']:.1f} s"),
         ("device", f"{effective['world_size']} x {effective['accelerator']}, precision {precision}"),
         ("run directory", directory),
     ]
-    further = [f"tensorboard --logdir {directory}"] if (record.directory / "tensorboard").exists() else []
-    further += [f"{' '.join(typed('evaluate'))} {directory}"] if tested else []
-    further += [f"{' '.join(typed('report'))} {directory}"] if not further else []
-    return "\n".join(["", aligned(rows, indent=2), "", "Next:", *(f"  {line}" for line in further), ""])
+    further = [["tensorboard", "--logdir"]] if (record.directory / "tensorboard").exists() else []
+    further += [typed("evaluate")] if tested else []
+    further += [typed("report")]
+    return "\n".join(
+        ["", aligned(rows, indent=2), "", "Next:", *(f"  {shlex.join([*words, directory])}" for words in further), ""]
+    )
 
 
 def _granted(asked: object, precision: str) -> bool:
@@ -82,8 +85,8 @@ def _granted(asked: object, precision: str) -> bool:
     return from_environment or str(asked) in ("None", precision, precision.removesuffix("-true"))
 
 
-def _shown(path: Path) -> str:
-    """Relative to where the person is, if that is shorter."""
+def told(path: Path) -> str:
+    """A path as a person is told it: relative to where the person is, if that is shorter."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

@@ -16,6 +16,7 @@ from strobe.config.compose import plain
 from strobe.config.tasks import CLASSIFICATION, serves_images
 from strobe.config.values import monitored
 from strobe.data.datamodule import ImageDataModule
+from strobe.data.facts import facts_told
 from strobe.errors import CheckpointError, ConfigError, require
 from strobe.machine.rank import process_rank
 from strobe.models.groups import problems as problems_with_groups
@@ -50,10 +51,9 @@ def build_data(cfg: DictConfig) -> LightningDataModule:
 
 def facts_of(data: LightningDataModule) -> dict[str, Any]:
     """What a datamodule says of its data: ``in_shape``, ``num_classes``, ...; nothing if it has no ``facts``."""
-    facts = getattr(data, "facts", None)
     with refusals_named("data"):
         try:
-            return dict(facts()) if callable(facts) else {}
+            return facts_told(data)
         except OSError as error:
             raise ConfigError(f"data: {error}") from error
 

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.callbacks import WeightAveraging
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from strobe.callbacks.averaging import CURRENT, WeightAverage
 from strobe.config.compose import plain
+from strobe.config.resolving import found
 from strobe.config.rules import plainly
 from strobe.config.saved import loaded
 from strobe.config.values import seconds
@@ -31,6 +34,10 @@ _FIXED = (
     *("data.test_size", "data.normalize"),
 )
 """Settings that a resumed run keeps: its checkpoint holds what came of them, or its numbers would mean other things."""
+
+
+_AVERAGING = {CURRENT: WeightAverage, "current_model_state": WeightAveraging}
+"""Where a checkpoint of averaged weights keeps those that training goes on with, and the class that wrote them."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,11 @@ def resume_point(directory: Path, cfg: DictConfig, net: nn.Module | None) -> Res
         return None
     path = newest_checkpoint(directory / CHECKPOINTS)
     checkpoint = load_checkpoint(path)
+    if any(key in checkpoint and not _averages(cfg, kind, checkpoint) for key, kind in _AVERAGING.items()):
+        raise ConfigError(
+            f"callbacks: {directory} averages its weights, and its checkpoints hold the average: a resumed run goes on "
+            "with the callback that it began with; leave callbacks as they were"
+        )
     if net is not None:
         _require_same_model(path, checkpoint, net)
     try:
@@ -163,6 +175,17 @@ def _named(cfg: DictConfig, callback: str) -> str | None:
     """The name under which a config has a callback of a class."""
     nodes = {str(name): node for name, node in (cfg.callbacks or {}).items() if node is not None}
     return next((name for name, node in nodes.items() if str(node["_target_"]).endswith(f".{callback}")), None)
+
+
+def _averages(cfg: DictConfig, kind: type, checkpoint: Mapping[str, Any]) -> bool:
+    """Whether a callback of a config is of the kind that takes up averaged weights, and of the class that made them."""
+    made = [found(node["_target_"])[0] for node in (cfg.callbacks or {}).values() if node is not None]
+    keys = tuple(checkpoint.get("callbacks", ()))  # a key begins with its callback's class
+    return any(
+        # Of a function, who knows.
+        not isinstance(cls, type) or (issubclass(cls, kind) and any(key.startswith(cls.__qualname__) for key in keys))
+        for cls in made
+    )
 
 
 def _require_same_model(path: Path, checkpoint: dict[str, Any], net: nn.Module) -> None:

@@ -14,9 +14,10 @@ from strobe.config.strangers import Allowed
 from strobe.config.targets import problems_with_targets
 from strobe.config.tasks import CLASSIFICATION, interface
 from strobe.config.values import unresolved
+from strobe.data.resized import Resize
 from strobe.errors import CheckpointError, ConfigError, require
 from strobe.models.unread import without_pretrained_weights
-from strobe.record.checkpoints import dataset_facts, load_checkpoint, load_state, plain_name, prefix_of
+from strobe.record.checkpoints import dataset_facts, load_checkpoint, load_state, plain_name, prefix_of, preparation_of
 from strobe.record.config_file import read_config
 from strobe.record.layout import BEST, CHECKPOINTS
 from strobe.record.report import read_report
@@ -38,6 +39,8 @@ class SavedNet:
         classes: Names of the classes, in the order of the logits; empty if it names none.
         names_pictures: Whether it says which class a picture is of.
         example: One input, where the task says what it looks like.
+        stored_shape: Of an image as the data set keeps it; None if it is ``shape``.
+        preparation: Of pictures that are to be like the data set's: see `ImageDataset.preparation`.
     """
 
     net: nn.Module
@@ -47,11 +50,15 @@ class SavedNet:
     classes: tuple[str, ...]
     names_pictures: bool = True
     example: Tensor | None = None
+    stored_shape: tuple[int, int, int] | None = None
+    preparation: str | None = None
 
     def normalized(self, pixels: Tensor) -> Tensor:
-        """What the net was trained on, ``(B, C, H, W)`` float32, from ``(B, C, H, W)`` uint8."""
+        """What the net was trained on, ``(B, C, H, W)`` float32, from ``(B, *stored_shape)`` uint8: see `Batches`."""
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
-        return pixels.to(torch.float32).div_(255).sub_(mean).div_(std)
+        channels, height, width = self.shape
+        resize = Resize((height, width), 3 if channels == 3 else None)
+        return resize(pixels.to(torch.float32).div_(255)).sub_(mean).div_(std)
 
     def require_pictures(self) -> None:
         """See to it that it names the class of pictures.
@@ -120,6 +127,8 @@ def saved_net(directory: Path, checkpoint: str = BEST, trust: Sequence[str] = ()
         classes=tuple(facts.get("classes", ())) if classifies else (),
         names_pictures=images is not None and classifies,
         example=example,
+        stored_shape=tuple(images.get("stored_shape", images["shape"])) if images is not None else None,
+        preparation=preparation_of(images) if images is not None else None,
     )
 
 

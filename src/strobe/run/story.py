@@ -12,6 +12,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.strategies import FSDPStrategy
 from omegaconf import DictConfig, OmegaConf
 
+from strobe.callbacks.progress import Progress
 from strobe.callbacks.stop import StopRequest
 from strobe.callbacks.tensorboard import log_hparams
 from strobe.config.abilities import strategy_name
@@ -28,13 +29,14 @@ from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
 from strobe.machine.secrets import known, learn
 from strobe.machine.terminal import tell
+from strobe.machine.transient import doing
 from strobe.models.unread import without_pretrained_weights
 from strobe.record import lightning_state
 from strobe.record.checkpoints import load_weights
 from strobe.record.run_record import RunRecord
 from strobe.run.build import Run, build
 from strobe.run.evaluation import tested, untestable
-from strobe.run.messages import announce, closing_table
+from strobe.run.messages import announce, closing_table, told
 from strobe.run.parts import build_data, build_net
 from strobe.run.process import settle_process
 from strobe.run.resume import resume_point
@@ -86,7 +88,8 @@ def train(
         begin = RunRecord.start if cfg.resume is None else RunRecord.resume
         record = begin(directory, as_written, OmegaConf.to_yaml(OmegaConf.create(as_written)), overrides, config)
         with recorded(record, ranks, batch_size=cfg.data.get("batch_size")) as stop:
-            data = build_data(cfg)
+            with doing("preparing the data"):
+                data = build_data(cfg)
             with without_pretrained_weights() if record.resumed else nullcontext():
                 net = build_net(cfg, data)
             start = None
@@ -141,7 +144,7 @@ def recorded(record: RunRecord, ranks: Ranks, *, batch_size: int | None) -> Iter
     """
     if process_rank() == 0:
         slurm.remember(record.directory)
-    stop = StopRequest()
+    stop = StopRequest(told(record.directory))
     stop.install()
     ranks.watch(partial(_give_up, record))
     try:
@@ -179,7 +182,10 @@ def _fit(run: Run, record: RunRecord, checkpoint: Path | None) -> None:
     record.report["timing"]["startup_s"] = round(process_age_s(), 3)
     earlier_s = sum(run.recorder.timing.values())  # of a run that is resumed
     began = time.perf_counter()
-    run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint)
+    # Until the bar begins; where there is none, nothing tells when that would be.
+    has_bar = isinstance(run.trainer.progress_bar_callback, Progress)
+    with doing("preparing the data and the training") if has_bar else nullcontext():
+        run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint)
     fit_s = time.perf_counter() - began
     # What is in effect again: callbacks may have changed it.
     record.update(timing={"fit_s": round(earlier_s + fit_s, 3)}, effective=run.in_effect())
@@ -204,7 +210,8 @@ def _test(run: Run, record: RunRecord) -> None:
                 model = run.fresh_model()
             load_weights(model, path)
     began = time.perf_counter()
-    metrics = tested(run.trainer, model, run.data)
+    with doing("testing"):
+        metrics = tested(run.trainer, model, run.data)
     record.update(metrics=metrics, timing={"test_s": round(time.perf_counter() - began, 3)})
 
 

@@ -80,6 +80,7 @@ def drive(
     with Pool(settings.engine, settings.job_timeout, settings.retries) as pool, Signals() as signals:
         driver = _Driver(next_job, planner, settings, display, ended, pool, signals)
         try:
+            display.refresh()  # to start the first takes seconds
             driver.rejoin(found)
             driver.start_jobs()
             while driver.has_work and signals.first is None:
@@ -219,4 +220,5 @@ def _wind_down(pool: Pool, number: int, display: Display, is_urgent: Callable[[]
     while pool.running and not is_urgent():
         for job in pool.wait(timeout=1.0):
             display.ended(job)
+        display.refresh()
     pool.kill()

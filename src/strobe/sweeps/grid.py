@@ -42,8 +42,10 @@ def run_grid(
         for job in jobs:
             rejoin(job, engine, settings.rerun)
         found = [job for job in jobs if job.plan == "rejoin"]
-        todo = iter(sorted((job for job in jobs if job.plan in _ORDER), key=lambda job: _ORDER.index(job.plan)))
-        with Display(len(jobs), mode=settings.mode) as display:
+        ordered = sorted((job for job in jobs if job.plan in _ORDER), key=lambda job: _ORDER.index(job.plan))
+        todo = iter(ordered)
+        with Display(len(jobs), mode=settings.mode, metric=settings.objective) as display:
+            display.expect(ordered)
             if (warning := warning_about_locks(settings.directory)) is not None:
                 display.say(warning)
             display.say(_plan_line(jobs, settings))
@@ -75,4 +77,5 @@ def _plan_line(jobs: Sequence[Job], settings: Settings) -> str:
     parts = [f"{number} {words[plan]}" for plan, number in counts.items() if number] or ["no jobs"]
     failed = sum(plan == "skip" and job.status not in SUCCEEDED for plan, job in zip(plans, jobs, strict=True))
     hint = f" ({failed} of them failed: sweep.rerun=failed tries them again)" if failed else ""
-    return f"{len(jobs)} jobs in {settings.directory}: {', '.join(parts)}{hint}; {settings.engine.described}"
+    counted = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    return f"{counted} in {settings.directory}\n{', '.join(parts)}{hint}; {settings.engine.described}"

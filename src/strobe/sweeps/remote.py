@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from strobe.machine.program import VARIABLE, style
 from strobe.machine.rank import process_rank
 from strobe.machine.streams import redirect_output
 from strobe.record.layout import TOKEN
@@ -46,7 +47,8 @@ class Order:
     def of(cls, job: Job, arguments: Sequence[str], sweep_dir: Path, token: str) -> "Order":
         """For a job that is to find what this process finds."""
         cwd = str(Path.cwd())
-        return cls(str(job.directory), list(arguments), dict(job.environment), cwd, own_path(), str(sweep_dir), token)
+        environment = {**job.environment, VARIABLE: style()}
+        return cls(str(job.directory), list(arguments), environment, cwd, own_path(), str(sweep_dir), token)
 
     @contextmanager
     def importable(self) -> Iterator[None]:

@@ -51,15 +51,7 @@ def run_search(
         ConfigError: If the space or a config is wrong, or the study is about something else.
         RunError: If a signal ended the search, or there can be no study.
     """
-    space = Space(planner.parser.parse_overrides(list(arguments)), search.conditions)
-    if not space.distributions:
-        raise ConfigError("nothing to search: give a space, as in optimizer.lr=tag(log,interval(1e-4,1e-1))")
-    about = _about(search, space, planner, settings)
-    first = planner.compose(_first_overrides(search, space, len(about["objective"])))
-    impossible = settings.engine.problem(Demand.of(first.trainer))
-    require([*problems(first), *([] if impossible is None else [impossible])])
-    if settings.engine.detaches:
-        raise ConfigError("hydra.launcher.detach=true: a search needs its trials' results; leave it out, or run a grid")
+    space, about, _ = _checked(arguments, search, planner, settings)
     at_work = AtWork(settings.directory)
     database = search.database()
     try:
@@ -114,14 +106,16 @@ def _open(
 
 def _search(supply: Supply, mended: Sequence[str], settings: Settings) -> tuple[list[Job], list[str]]:
     search = supply.search
-    with Display(most_trials(search, supply.space), mode=settings.mode) as display:
+    total = most_trials(search, supply.space)
+    with Display(total, mode=settings.mode, metric=settings.objective) as display:
         for line in mended:
             display.say(line)
         known = [job for job in supply.jobs.values() if job.plan == "skip"]
         failed = sum(job.status not in SUCCEEDED for job in known)
         hint = f" ({failed} of them failed: sweep.rerun=failed tries them again)" if failed else ""
         before = f"{len(known)} finished before{hint}"
-        display.say(f"{display.total} trials in {settings.directory}: {before}; {search.sampler}")
+        counted = "1 trial" if total == 1 else f"{total} trials"
+        display.say(f"{counted} in {settings.directory}\n{before}; {search.sampler}")
         if search.pruner != "none" and not prunes(search, settings):
             display.say("No trial is ended early: what is searched for is known only at a trial's end")
         for job in known:
@@ -134,6 +128,27 @@ def _search(supply: Supply, mended: Sequence[str], settings: Settings) -> tuple[
         finally:
             supply.release()
     return list(supply.jobs.values()), supply.troubles
+
+
+def first_config(arguments: Sequence[str], search: SearchSettings, planner: Planner, settings: Settings) -> DictConfig:
+    """The config of a search's first trial; nothing is begun. Arguments and errors are those of `run_search`."""
+    return _checked(arguments, search, planner, settings)[2]
+
+
+def _checked(
+    arguments: Sequence[str], search: SearchSettings, planner: Planner, settings: Settings
+) -> tuple[Space, dict[str, dict[str, Any]], DictConfig]:
+    """The space, what the study is about, and the config of its first trial."""
+    space = Space(planner.parser.parse_overrides(list(arguments)), search.conditions)
+    if not space.distributions:
+        raise ConfigError("nothing to search: give a space, as in optimizer.lr=tag(log,interval(1e-4,1e-1))")
+    about = _about(search, space, planner, settings)
+    first = planner.compose(_first_overrides(search, space, len(about["objective"])))
+    impossible = settings.engine.problem(Demand.of(first.trainer))
+    require([*problems(first), *([] if impossible is None else [impossible])])
+    if settings.engine.detaches:
+        raise ConfigError("hydra.launcher.detach=true: a search needs its trials' results; leave it out, or run a grid")
+    return space, about, first
 
 
 def _first_overrides(search: SearchSettings, space: Space, objectives: int) -> list[str]:

@@ -1,6 +1,7 @@
 """The end of a sweep: its summary, its best run, and whether every job completed."""
 
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def summarize(
     best = best_job(jobs, mode=settings.mode)
     if best is not None and best.objective is not None:
         log.info("best run     %s  (%s)", printable(str(best.directory)), number_text(best.objective))
-    log.info("TensorBoard  tensorboard --logdir %s", printable(str(directory)))
+    log.info("TensorBoard  tensorboard --logdir %s", shlex.quote(printable(str(directory))))
     if bad := [job for job in jobs if job.status not in SUCCEEDED and job not in left]:
         lines.append(f"{len(bad)} of {len(jobs)} jobs did not complete:")
         lines += [f"  {job.status}: {printable(str(job.directory))}{_why(job)}" for job in bad[:20]]

@@ -18,6 +18,9 @@ from strobe.record.files import replacing
 FOLDER = "pictures"
 """Where they lie in a run directory."""
 
+VIEW = "view"
+"""Where they are in TensorBoard, which goes by the alphabet: below the curves, `train` and `val`."""
+
 COLUMNS = 8
 _GAP = 2  # pixels
 _GREY = 0.3  # of the gaps: most backgrounds are black or white
@@ -92,7 +95,7 @@ def show(trainer: Trainer, name: str, pictures: Tensor) -> None:
         if isinstance(logger, TensorBoardLogger):
             # The step before, as of all that belongs to a step that was taken: a resumed run forgets later ones.
             step = max(0, trainer.global_step - 1)
-            logger.experiment.add_image(f"{FOLDER}/{name}", page, step, dataformats="CHW")
+            logger.experiment.add_image(f"{VIEW}/{name}", page, step, dataformats="CHW")
 
 
 def grid(pictures: Tensor) -> Tensor:

@@ -114,9 +114,11 @@ class Task(LightningModule):
         """Count a batch; those of several loaders together."""
         self._count("val", batch, self.step(batch))
 
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Count a batch; those of several loaders together."""
-        self._count("test", batch, self.step(batch))
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Mapping[str, Any]:
+        """Count a batch, those of several loaders together; callbacks get what `step` has made of it."""
+        values = self.step(batch)
+        self._count("test", batch, values)
+        return values
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means; once an epoch, because every call of `log` costs a third of a step."""

@@ -1,0 +1,16 @@
+"""The commands, and what each is for."""
+
+COMMANDS = {
+    "train": "train one model, or with -m many",
+    "evaluate": "test a run's best checkpoint again",
+    "predict": "name the class of pictures",
+    "export": "write a run's net as ONNX, torch.export or TorchScript",
+    "trust": "sign a run of someone else's, after a look at what it names",
+    "runs": "list the runs below outputs/, newest first",
+    "report": "compare runs and sweeps, filtered by name, tag, note, date",
+    "rm": "remove runs, or with --failed those that failed",
+    "summary": "parameters, operations and shapes of models",
+    "doctor": "check the installation",
+    "benchmark": "measure speed beside something to compare",
+    "completion": "what makes Tab complete these commands in bash, zsh and fish",
+}
