@@ -163,11 +163,11 @@ class Progress(ProgressBar):
             whole = in_epoch + ((trainer.max_epochs or 0) - trainer.current_epoch - 1) * total
         if trainer.max_steps > 0:
             whole = min(whole, (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches)
-        left = [f"{_clock(in_epoch / rate)} left"] if in_epoch < whole and in_epoch != float("inf") else []
+        left = [f"{transient.clock(in_epoch / rate)} left"] if in_epoch < whole and in_epoch != float("inf") else []
         if whole == float("inf"):
             return left
         per_batch = (time.perf_counter() - self._fit_began) / self._done  # validation and checkpoints included
-        return [*left, f"{_clock(whole * per_batch)} {'in all' if left else 'left'}"]
+        return [*left, f"{transient.clock(whole * per_batch)} {'in all' if left else 'left'}"]
 
     def _loss(self, trainer: Trainer, pl_module: LightningModule, outputs: Any) -> float | None:
         if isinstance(pl_module, Task):
@@ -202,9 +202,3 @@ def _epoch(trainer: Trainer) -> str:
 
 def _of(total: float) -> str:
     return "" if total == float("inf") else f"/{int(total)}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

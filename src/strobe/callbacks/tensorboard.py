@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +130,9 @@ class TensorBoardPages(Callback):
         of_ranks: list[Outcomes | None] = of_all_ranks(own) if gathers and trainer.world_size > 1 else [own]
         parts = [part for part in of_ranks if part is not None]
         if len(parts) == len(of_ranks):  # else they would be of a part of the test
-            _show(trainer, "confusion_matrix", lambda: Outcomes.merged(parts).confusion(facts_told(_data(trainer))))
-            _show(trainer, "surest_mistakes", lambda: Outcomes.merged(parts).mistakes(facts_told(_data(trainer))))
+            whole = cache(lambda: Outcomes.merged(parts))  # where it is drawn, and once
+            _show(trainer, "confusion_matrix", lambda: whole().confusion(facts_told(_data(trainer))))
+            _show(trainer, "surest_mistakes", lambda: whole().mistakes(facts_told(_data(trainer))))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoard):
                 logger.in_test = False

@@ -50,8 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from strobe.report.write import write_report  # matplotlib: not for --help or --diff
 
             told, places = _looked_up(options.directories, wanted(options))
-            compared = told + write_report(places, out)
-        if len(options.directories) == 1 and os.path.lexists(options.directories[0] / REPORT):
+            is_run = len(options.directories) == 1 and os.path.lexists(options.directories[0] / REPORT)
+            compared = told + write_report(places, out, page=not is_run)
+        if is_run:
             write_run_page(options.directories[0], out, in_detail=not options.no_details)
         return answer(f"{compared}\n\nwritten: {printable(str(out))}/report.html, summary.md, summary.csv")
     except OSError as error:

@@ -9,8 +9,6 @@ from strobe.machine.text import printable
 from strobe.record.find import OUTPUTS, run_directories
 from strobe.record.layout import CHECKPOINTS, REPORT
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-
 
 def require_run(run: Path, command: str, others: Iterable[Path] = ()) -> None:
     """Refuse what is no run directory, and say which was meant; one that is there is not looked into.
@@ -37,7 +35,9 @@ def require_run(run: Path, command: str, others: Iterable[Path] = ()) -> None:
         chosen = chosen if command in ("evaluate", "predict", "export") else ""
         raise ConfigError(f"{shown} is not a run directory, but within one: {words} {near}{chosen}")
     if run.is_file():
-        what = "a picture; the run comes first" if run.suffix.lower() in _PICTURES else "a file"
+        from strobe.data.picture import ENDINGS  # its reader: only where it may be a picture
+
+        what = "a picture; the run comes first" if run.suffix.lower() in ENDINGS else "a file"
         raise ConfigError(f"{shown} is not a run directory: it is {what}: {words} <run dir>{_newest()}")
     if run.is_dir():
         found = list(run_directories(run))

@@ -79,6 +79,13 @@ def columns() -> int:
     return shutil.get_terminal_size((120, 24)).columns
 
 
+def clock(seconds: float) -> str:
+    """A duration as a person reads it: minutes and seconds, with hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def on_terminal() -> bool:
     """Whether there is a person to show something to, on a terminal that can go back in its line."""
     seen = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -8,6 +8,7 @@ SCHEMA = 1
 REPORT = "report.json"
 CONFIG = "config.yaml"
 EPOCHS = "metrics.csv"
+NO_METRICS = ("epoch", "step", "lr", "seconds")  # its other columns
 CHECKPOINTS = "checkpoints"
 PACKAGES, CHANGES = "packages.txt", "uncommitted.patch"
 BEST, LAST = "best.ckpt", "last.ckpt"

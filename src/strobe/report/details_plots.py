@@ -2,29 +2,25 @@
 
 import io
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")  # no display is needed
-
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from strobe.machine.text import printable
 from strobe.record.details import ClassDetails, Details, Mistake
+from strobe.report import drawing
+from strobe.report.drawing import drawable, short
 
 _WITH_COUNTS = 20  # classes whose matrix has room for numbers
 _WITH_NAMES = 40
 _DRAWN = 200  # classes; a matrix of more shows nothing
 _COLUMNS = 5  # of mistakes
 _NUMBERS = 8  # of a regression
-_LARGEST = 1e60  # a number on an axis
+LABEL = 40  # characters of a name in a picture
 _GRAY = "#808080"  # is read on white and on black
 _LINES = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color", "axes.titlecolor")
 _GROUNDS = ("figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor")
@@ -65,20 +61,8 @@ def style(*, alone: bool) -> Iterator[None]:
 
 
 def png(figure: Figure) -> bytes:
-    """The picture in a file's bytes; the figure is closed."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # then it is a box
-        figure.savefig(buffer, dpi=150, bbox_inches="tight")
-    plt.close(figure)
-    return buffer.getvalue()
-
-
-def label_text(text: str, limit: int = 40) -> str:
-    """A label as matplotlib takes it, no longer than ``limit`` characters."""
-    text = printable(text)
-    short = text if len(text) <= limit else f"{text[: limit - 1]}…"
-    return short.replace("$", r"\$")  # to matplotlib, a pair of $ encloses a formula
+    """The picture in a file's bytes, as large as what is drawn."""
+    return drawing.png(figure, dpi=150, bbox_inches="tight")
 
 
 def _confusion(classes: ClassDetails) -> Figure:
@@ -89,12 +73,13 @@ def _confusion(classes: ClassDetails) -> Figure:
         counts[true, predicted] = count
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 3.6 if size <= 4 else 5.2 if size <= _WITH_COUNTS else 7.0
-    figure, axes = plt.subplots(figsize=(side, side))
+    figure = Figure(figsize=(side, side))
+    axes = figure.add_subplot()
     axes.imshow(shares**0.4, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true")
     axes.spines[:].set_visible(False)
     if size <= _WITH_NAMES:
-        names = [label_text(name, 14) for name in classes.classes]
+        names = [short(name, 14) for name in classes.classes]
         long = max(map(len, names)) > 2
         font = 9 if size <= _WITH_COUNTS else 7
         axes.set_xticks(range(size), names, fontsize=font, rotation=90 if long else 0)
@@ -110,9 +95,8 @@ def _confusion(classes: ClassDetails) -> Figure:
 
 def _calibration(classes: ClassDetails) -> Figure:
     """How often the net is right against how sure it is, and below how many examples that holds for."""
-    figure, (axes, below) = plt.subplots(
-        2, 1, figsize=(4.8, 4.8), sharex=True, gridspec_kw={"height_ratios": (3, 1), "hspace": 0.08}
-    )
+    figure = Figure(figsize=(4.8, 4.8))
+    axes, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1), "hspace": 0.08})
     width = 1 / len(classes.bins)
     middles = (np.arange(len(classes.bins)) + 0.5) * width
     filled = [each.count > 0 and math.isfinite(each.accuracy) for each in classes.bins]
@@ -128,27 +112,29 @@ def _calibration(classes: ClassDetails) -> Figure:
 
 def _mistakes(classes: ClassDetails, shown: list[Mistake]) -> Figure:
     rows = math.ceil(len(shown) / _COLUMNS)
-    figure, grid = plt.subplots(rows, _COLUMNS, figsize=(1.6 * _COLUMNS, 1.9 * rows), squeeze=False)
+    figure = Figure(figsize=(1.6 * _COLUMNS, 1.9 * rows))
+    grid = figure.subplots(rows, _COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, mistake in zip(grid.flat, shown, strict=False):
         assert mistake.picture is not None, "the others were left out"
         picture = np.asarray(Image.open(io.BytesIO(mistake.picture)).convert("RGB"))
         axes.imshow(picture, interpolation="nearest")
-        true, predicted = (label_text(classes.classes[label], 12) for label in (mistake.true, mistake.predicted))
+        true, predicted = (short(classes.classes[label], 12) for label in (mistake.true, mistake.predicted))
         axes.set_title(f"{true}, taken for\n{predicted} ({mistake.probability:.1%})", fontsize=8)
     return figure
 
 
 def _scatter(name: str, points: Sequence[tuple[float, float]]) -> Figure:
-    figure, axes = plt.subplots(figsize=(4.4, 4.0))
+    figure = Figure(figsize=(4.4, 4.0))
+    axes = figure.add_subplot()
     true, predicted = np.array(points).T
     low, high = float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))
     axes.plot([low, high], [low, high], color=_GRAY, linewidth=1, linestyle="--")
     axes.scatter(true, predicted, s=8, alpha=0.4)
-    axes.set(xlabel="true", ylabel="predicted", title=label_text(name))
+    axes.set(xlabel="true", ylabel="predicted", title=short(name, LABEL))
     return figure
 
 
 def _usable(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [pair for pair in points if all(abs(value) < _LARGEST for value in pair)]  # not NaN either
+    return [pair for pair in points if all(map(drawable, pair))]

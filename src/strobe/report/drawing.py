@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,13 +38,18 @@ def legend(figure: Figure, *, columns: int = 1) -> None:
         figure.legend(loc="outside lower left", ncols=columns, fontsize=8, frameon=False)
 
 
-def png(figure: Figure) -> bytes:
-    """The picture as a file."""
+def png(figure: Figure, **how: Any) -> bytes:
+    """The picture as a file.
+
+    Args:
+        figure: What is drawn.
+        how: Arguments of matplotlib's ``savefig``.
+    """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # then it is a box
         warnings.filterwarnings("ignore", message="constrained_layout not applied")  # labels larger than the picture
-        figure.savefig(buffer, dpi=_DOTS)
+        figure.savefig(buffer, **{"dpi": _DOTS, **how})
     return buffer.getvalue()
 
 

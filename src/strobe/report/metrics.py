@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from strobe.record.layout import NO_METRICS
 from strobe.report.collect import Run, metrics_of
 
 _SPLIT = re.compile(r"(?<![^\W_])(train(?:ing)?|val(?:id(?:ation)?)?|test)(?![^\W_])")  # a word: val/loss, val_loss
 _LOSS = re.compile(r"(?<![^\W_])loss(?![^\W_])")
 _SPLITS = ("train", "val", "test")
 _TEST_COLUMNS = 3
-_NO_METRICS = ("epoch", "step", "lr", "seconds")  # the other columns of metrics.csv
 
 
 def split_of(name: str) -> str | None:
@@ -66,7 +66,7 @@ def curve_metric(runs: Sequence[Run], tables: Sequence[Sequence[Mapping[str, str
             else the first that there is.
     """
     cells = (cell for rows in tables for row in rows for cell in row.items())
-    logged = list(dict.fromkeys(name for name, value in cells if value and name not in _NO_METRICS))
+    logged = list(dict.fromkeys(name for name, value in cells if value and name not in NO_METRICS))
     monitored = [best["metric"] for run in runs if (best := run.report.get("best"))]
     losses = [name for name in logged if split_of(name) == "val" and _LOSS.search(name)]
     return next((name for name in [metric, *monitored, *losses, *logged] if name in logged), None)

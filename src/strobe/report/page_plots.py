@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from strobe.report.details_plots import label_text, png, style
+from strobe.report.details_plots import LABEL, png, style
+from strobe.report.drawing import drawable, short
 from strobe.report.metrics import by_split, split_of, without_split
 
-_LARGEST = 1e60  # a number on an axis
 _MOST = 24  # pictures
 _DOTS = 50  # epochs up to which each has its dot
 _COLORS = {"train": "C0", "val": "C1", "test": "C2"}
@@ -27,7 +26,7 @@ def curves(rows: Sequence[Mapping[str, str]], best_epoch: int | None) -> dict[st
     together: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for name in names:
         points = [(int(row["epoch"]) + 1, float(row[name])) for row in rows if row.get(name)]
-        points = [(epoch, value) for epoch, value in points if abs(value) < _LARGEST]  # not NaN either
+        points = [(epoch, value) for epoch, value in points if drawable(value)]
         if points and not (name == "lr" and len({value for _, value in points}) == 1):
             together.setdefault(without_split(name), {})[name] = points
     with style(alone=False):
@@ -35,12 +34,13 @@ def curves(rows: Sequence[Mapping[str, str]], best_epoch: int | None) -> dict[st
 
 
 def _curve(lines: Mapping[str, Sequence[tuple[int, float]]], best_epoch: int | None) -> Figure:
-    figure, axes = plt.subplots(figsize=(4.8, 3.0))
+    figure = Figure(figsize=(4.8, 3.0))
+    axes = figure.add_subplot()
     for name, points in lines.items():
         split = split_of(name)
         epochs, values = zip(*points, strict=True)
         marker = "o" if len(points) <= _DOTS else None
-        axes.plot(epochs, values, marker=marker, markersize=3, color=_COLORS.get(split or ""), label=label_text(name))
+        axes.plot(epochs, values, marker=marker, markersize=3, color=_COLORS.get(split or ""), label=short(name, LABEL))
     heights = [value for points in lines.values() for _, value in points]
     if min(heights) > 0 and max(heights) / min(heights) > 100:
         axes.set_yscale("log")

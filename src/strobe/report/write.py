@@ -13,12 +13,13 @@ from strobe.report.stats import group
 from strobe.report.summaries import markdown_summary, spreadsheet, terminal_table
 
 
-def write_report(directories: Sequence[Path], out: Path) -> str:
+def write_report(directories: Sequence[Path], out: Path, *, page: bool = True) -> str:
     """Compare the runs in and below some directories.
 
     Args:
         directories: Of runs and sweeps.
         out: Where the three files go.
+        page: Whether to draw the page; a single run has one of its own.
 
     Returns:
         The comparison as a table for a terminal.
@@ -35,6 +36,7 @@ def write_report(directories: Sequence[Path], out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "summary.csv", spreadsheet(ordered))
     write_atomically(out / "summary.md", markdown_summary(ordered, groups, columns))
-    drawn = search_pictures(studies) | pictures(runs, groups)
-    write_atomically(out / "report.html", comparison_page(ordered, groups, columns, drawn))
+    if page:
+        drawn = search_pictures(studies) | pictures(runs, groups)
+        write_atomically(out / "report.html", comparison_page(ordered, groups, columns, drawn))
     return terminal_table(runs, groups, objectives)

@@ -20,6 +20,7 @@ from strobe.errors import CheckpointError, ConfigError
 from strobe.machine.secrets import MASK
 from strobe.record.checkpoints import load_checkpoint, newest_checkpoint, plain_name, prefix_of, state_problems
 from strobe.record.config_file import read_config
+from strobe.record.find import has_checkpoint
 from strobe.record.layout import CHECKPOINTS
 from strobe.record.lightning_state import saved_epochs
 from strobe.record.report import EarlyStop, Report, read_report
@@ -120,7 +121,7 @@ def _has_saved_nothing(directory: Path, report: Report) -> bool:
     """Whether a run was ended before its first checkpoint; one whose checkpoints are gone has named one as its best."""
     best = report.get("best")
     named = best is not None and best["checkpoint"] is not None
-    return report["status"] != "completed" and not named and not any((directory / CHECKPOINTS).glob("*.ckpt"))
+    return report["status"] != "completed" and not named and not has_checkpoint(directory)
 
 
 def _changed(old: Any, new: DictConfig) -> list[str]:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from strobe.machine.text import printable
+from strobe.machine.transient import clock
 from strobe.record.layout import STOPPED, Mode
 from strobe.report.cells import number_text
 from strobe.sweeps.glimpse import Glimpse
@@ -134,7 +135,7 @@ class Display:
         to_go = ""
         if self.total is not None and self._ran > 0 and not stopping and _done(counts) < self.total:
             eta = (time.monotonic() - self._began) / self._ran * (self.total - _done(counts))
-            to_go = f"{_clock(eta)} to go"
+            to_go = f"{clock(eta)} to go"
         if best is not None and best.objective is not None:
             text = f"best {number_text(best.objective)}"
             room = self._console.width - len("   ".join([*parts, text, *filter(None, [to_go])])) - len("   ()")
@@ -190,14 +191,14 @@ class Display:
         """Name, status, epoch, metric and time of a job."""
         name, metric = printable(job.directory.name), "" if job.objective is None else number_text(job.objective)
         if job.status != "running" or job not in self._under_way:
-            took = "" if job not in self._took_s else _clock(self._took_s[job])
+            took = "" if job not in self._took_s else clock(self._took_s[job])
             return name, job.status, "", metric, took
         glimpse = self._under_way[job]
         seconds = time.monotonic() - self._began_at.get(job, time.monotonic())
         if (found := glimpse.seen.value(self.metric)) is not None:
             named = "" if found[0] == self.metric else f"{printable(found[0])} "
             metric = f"{named}{number_text(found[1])}"
-        return name, job.status, glimpse.progress, metric, _clock(seconds)
+        return name, job.status, glimpse.progress, metric, clock(seconds)
 
     def _of_total(self) -> str:
         return "" if self.total is None else f"/{self.total}"
@@ -212,12 +213,6 @@ def shortened(name: str, width: int) -> str:
         return name
     kept = max(width - 3, 2)
     return f"{name[: kept - kept // 2]}...{name[-(kept // 2) :]}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _done(counts: Counter[str]) -> int:

@@ -7,11 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from strobe.record.layout import CONFIG, EPOCHS
+from strobe.record.layout import CONFIG, EPOCHS, NO_METRICS
 
 _EVERY_S = 1.0  # between two looks; with dozens of jobs on a shared disk, each look is a question to its server
 _MAX_EPOCHS = re.compile(r"^ +max_epochs: (\d+) *$", re.MULTILINE)
-_NO_METRICS = ("epoch", "step", "lr", "seconds")
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Glimpse:
 def _numbers(row: dict[str, str]) -> dict[str, float]:
     numbers = {}
     for name, text in row.items():
-        if name not in _NO_METRICS:
+        if name not in NO_METRICS:
             with suppress(TypeError, ValueError):  # an empty cell: this epoch has none
                 numbers[name] = float(text)
     return numbers

@@ -17,8 +17,9 @@ from strobe.config.values import looked_through
 from strobe.errors import ConfigError, require
 from strobe.machine.secrets import masked_override, to_give_again
 from strobe.machine.text import printable
+from strobe.record.find import has_checkpoint
 from strobe.record.identity import config_hash
-from strobe.record.layout import CHECKPOINTS, FAILED, REPORT, SUCCEEDED
+from strobe.record.layout import FAILED, REPORT, SUCCEEDED
 from strobe.record.report import Report, failure_line, read_report
 from strobe.sweeps.engine import Engine
 from strobe.sweeps.job import Demand, Job
@@ -188,7 +189,7 @@ def adopt(job: Job, report: Report, rerun: Rerun | None = None) -> None:
     if has_ended(report, rerun):
         job.plan, job.status, job.objective = "skip", status, report.get("objective")
         job.error = failure_line(report) or None
-    elif status not in (*SUCCEEDED, *FAILED) and rerun != "all" and any((job.directory / CHECKPOINTS).glob("*.ckpt")):
+    elif status not in (*SUCCEEDED, *FAILED) and rerun != "all" and has_checkpoint(job.directory):
         job.plan = "resume"
 
 
