@@ -173,9 +173,7 @@ SLIPS = [
     ("trainer=cuda", "did you mean trainer=gpu?", ""),
     (
         "callbacks=EarlyStopping",
-        "callbacks.early_stopping"
-        if not (CONF / "callbacks/early_stopping.yaml").exists()
-        else "did you mean callbacks=early_stopping?",
+        "did you mean callbacks=early_stopping?",
         "",
     ),
     # upper case, spaces, colons, brackets
