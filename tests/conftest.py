@@ -3,6 +3,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # several workers share the cores; set before torch is imported
 
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -71,6 +72,24 @@ def compose_config() -> Iterator[Compose]:
 
     yield composed
     GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def hydra_here() -> Iterator[None]:
+    """Let a command run in the tests' own process: nothing of Hydra's is there before it, or left after it.
+
+    Its log handlers write to what the test has captured, which is closed when a later test logs a line.
+    """
+    root = logging.getLogger()
+    level = root.level
+    GlobalHydra.instance().clear()
+    yield
+    GlobalHydra.instance().clear()
+    root.level = level
+    for handler in root.handlers[:]:
+        if type(handler).__module__ != "_pytest.logging":  # which sees to its own
+            root.removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,12 @@
 """Every slip at the prompt gets a useful line and exit code 2, and leaves nothing behind."""
 
-import logging
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
 from strobe.commands import train
 from strobe.config.compose import CONF
@@ -22,14 +20,12 @@ _LONGEST = 300  # characters of a line that someone reads
 
 @pytest.fixture
 def answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[[str], Answer]]:
+    hydra_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], Answer]:
     """Type a command in an empty directory, in this process: its exit code and output; nothing is trained."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setattr(train, "_story", lambda *args, **kwargs: 0.0)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
 
     def typed(line: str) -> Answer:
         monkeypatch.setattr(sys, "argv", ["train", *shlex.split(line)])
@@ -39,12 +35,7 @@ def answer(
             code = int(str(ended.code))
         return code, *capsys.readouterr()
 
-    yield typed
-    GlobalHydra.instance().clear()  # of a command that ended before Hydra could
-    for handler in root.handlers:
-        if handler not in handlers:
-            handler.close()
-    root.handlers[:], root.level = handlers, level
+    return typed
 
 
 SLIPS = [

@@ -18,7 +18,6 @@ from typing import Any
 
 import optuna
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
@@ -558,12 +557,11 @@ def test_a_file_that_can_not_be_written_is_one_line(tmp_path: Path, planner: Pla
 
 @pytest.mark.parametrize("storage", ["nonsense", "sqlite:////nowhere/study.db"])
 def test_the_command_says_it_in_one_line(
-    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    hydra_here: None, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STROBE_STORAGE", "")
     monkeypatch.setattr(sys, "argv", ["train", "sweep=optuna", f"hydra.sweeper.storage={storage}"])
-    GlobalHydra.instance().clear()  # of the planner that other tests here share
     assert main() == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
