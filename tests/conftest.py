@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hypothesis
@@ -24,16 +25,26 @@ from strobe.record.signature import user_key
 from tests.tiny import write_tiny
 
 # The same examples on every machine; `HYPOTHESIS_PROFILE=free` draws new ones.
-hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
-hypothesis.settings.register_profile("free", deadline=None)
+# How long an example takes is the machine's affair.
+_PATIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("fixed", derandomize=True, database=None, **_PATIENT)
+hypothesis.settings.register_profile("free", **_PATIENT)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_CONF = ROOT / "tests" / "conf"
 
+HANGS_S = 900
+"""No phase of a test takes so long, on a busy machine too: what does is ended and named, and the others are run."""
+
 Compose = Callable[..., DictConfig]
 Train = Callable[..., Path]
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without pytest-xdist, too, its marker is one."""
+    config.addinivalue_line("markers", "xdist_group(name): run by one process of the tests, under --dist loadgroup")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,6 +55,45 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def no_longer_than(seconds: int) -> None:
+    """Have the test fail if this phase of it is not over in so many seconds; 0 is for ever.
+
+    Whatever waits in the tests' own process is interrupted: for a process, a thread, a lock or a line of output.
+    """
+
+    def late(number: int, frame: FrameType | None) -> None:
+        pytest.fail(f"it hangs: not over after {seconds} s")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+
+
+def _phase() -> Iterator[None]:
+    no_longer_than(HANGS_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    """No fixture hangs."""
+    return (yield from _phase())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """No test does."""
+    return (yield from _phase())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Nor does what follows it."""
+    return (yield from _phase())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -147,13 +197,14 @@ def table(tmp_path: Path) -> Path:
 def command(tmp_path: Path) -> Command:
     """Run `python -m src.<entry> ...` as a person would, in a fresh directory; returns the finished process."""
 
-    def run(entry: str, *arguments: str, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(entry: str, *arguments: str, timeout: float = 600, **env: str) -> subprocess.CompletedProcess[str]:
         cwd = tmp_path / "cwd"
         cwd.mkdir(exist_ok=True)
         return subprocess.run(
             [sys.executable, "-m", f"src.{entry}", *arguments],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+            # With src, for an installed copy may be another checkout's.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), **env},
             capture_output=True,
             text=True,
             timeout=timeout,

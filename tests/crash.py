@@ -153,7 +153,7 @@ def run(
     names.unlink(missing_ok=True)
     process = server().Process(target=_command, args=(list(arguments), within, output, names, fault, cwd or within))
     process.start()
-    process.join(120)
+    process.join(300)
     if process.is_alive():
         process.kill()
         raise AssertionError(f"still running: {arguments}")

@@ -2,13 +2,14 @@
 
 import json
 import re
-import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from strobe.callbacks import clock
 from strobe.callbacks.profile import TEXT, TRACE
 from strobe.errors import DivergedError
 from tests.conftest import Train, report
@@ -54,31 +55,37 @@ def test_a_trace_names_operators_and_what_they_are_done_for(train_tiny: Train) -
 
 
 class Sleeping(Callback):
-    """Has a part of every step, or the validation, take 20 ms longer."""
+    """Has a part of every step take 20 ms by `now`, or the validation half a second, and all else no time."""
+
+    now = 0.0
 
     def __init__(self, row: str) -> None:
         self.row = row
 
+    def pass_time(self, seconds: float) -> None:
+        Sleeping.now += seconds
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.row == "forward":
             net: Any = pl_module.net
-            net.register_forward_hook(lambda *_: time.sleep(0.02) if pl_module.training else None)
+            net.register_forward_hook(lambda *_: self.pass_time(0.02) if pl_module.training else None)
 
     def on_train_batch_start(self, *args: Any) -> None:
         if self.row == "callbacks":
-            time.sleep(0.02)
+            self.pass_time(0.02)
 
     def on_validation_batch_start(self, *args: Any) -> None:
         if self.row == "validation":
-            time.sleep(0.5)
+            self.pass_time(0.5)
 
 
 @pytest.mark.parametrize("row", ["forward", "callbacks", "validation"])
-def test_time_is_counted_where_it_is_spent(train_tiny: Train, row: str) -> None:
+def test_time_is_counted_where_it_is_spent(train_tiny: Train, monkeypatch: pytest.MonkeyPatch, row: str) -> None:
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: Sleeping.now))  # no machine's load in it
     run = train_tiny(f"+callbacks.slow={{_target_: {__name__}.Sleeping, row: {row}}}", "trainer.profiler=simple")
     found = table(run)
-    assert found[row] > 0.2
-    assert all(seconds < 0.5 * found[row] for name, seconds in found.items() if name not in (row, "all", "first step"))
+    assert found[row] == pytest.approx({"forward": 0.66, "callbacks": 0.66, "validation": 1.0}[row])
+    assert all(seconds == 0 for name, seconds in found.items() if name not in (row, "all", "first step"))
 
 
 def test_a_profiled_run_has_the_numbers_of_any(train_tiny: Train) -> None:

@@ -19,14 +19,14 @@ from strobe.errors import ConfigError, PreemptedError
 from tests.conftest import Command, Train, report
 
 
-def events(directory: Path, run: str = "") -> EventAccumulator:
-    accumulator = EventAccumulator(str(directory / "tensorboard" / run), size_guidance={"scalars": 0, "histograms": 0})
+def events(directory: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(directory / "tensorboard"), size_guidance={"scalars": 0, "histograms": 0})
     accumulator.Reload()
     return accumulator
 
 
 def settings_shown(directory: Path) -> Any:
-    content = events(directory, "best").summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    content = events(directory).summary_metadata["_hparams_/session_start_info"].plugin_data.content
     return HParamsPluginData.FromString(content).session_start_info.hparams
 
 
@@ -38,20 +38,21 @@ def shape_of(found: EventAccumulator, tag: str) -> tuple[int, int]:
 def test_scalars_by_step_and_epoch_the_learning_rate_and_the_graph(train_tiny: Train) -> None:
     found = events(train_tiny("scheduler=cosine", "model=cnn", "model.widths=[4,8]"))
     tags = set(found.Tags()["scalars"])
-    assert {"train/loss_step", "train/loss", "train/acc", "val/loss", "val/acc", "lr"} <= tags
+    assert {"train/loss_step", "train/loss", "train/acc", "val/loss", "val/acc", "train/lr"} <= tags
     assert len(found.Scalars("train/loss_step")) == 2 * 17 // 5
     assert len(found.Scalars("val/acc")) == 2
-    rates = [event.value for event in found.Scalars("lr")]
+    rates = [event.value for event in found.Scalars("train/lr")]
     assert rates == sorted(rates, reverse=True)
     assert found.Tags()["graph"]
 
 
-def test_every_card_is_a_curve_and_pictures_come_after_them(train_tiny: Train) -> None:
+def test_every_card_is_a_curve_of_the_one_run_and_pictures_come_after_them(train_tiny: Train) -> None:
     directory = train_tiny()
-    found, best = events(directory), events(directory, "best")
+    assert not any(path.is_dir() for path in (directory / "tensorboard").iterdir()), "TensorBoard would list it too"
+    found = events(directory)
     scalars = found.Tags()["scalars"]
     assert all(len(found.Scalars(tag)) > 1 for tag in scalars)
-    assert set(best.Tags()["scalars"]) <= set(scalars), "what has a single point stands on the card of a curve"
+    assert min(scalars) == "train/acc"
     assert min(found.Tags()["images"]) > max(scalars), "TensorBoard goes by the alphabet"
 
 
@@ -63,13 +64,20 @@ def test_train_and_validation_of_a_metric_share_a_card(train_tiny: Train) -> Non
 
 def test_hparams_show_the_real_final_metrics(train_tiny: Train) -> None:
     directory = train_tiny("optimizer.lr=0.01")
-    settings, best = settings_shown(directory), events(directory, "best")
+    settings = settings_shown(directory)
     assert settings["optimizer.lr"].number_value == 0.01
     assert settings["model"].string_value == "SimpleNN"
-    loaded = report(directory)
-    (point,) = best.Scalars("val/acc")
-    assert (point.value, point.step) == (pytest.approx(loaded["metrics"]["val/acc"]), loaded["best"]["step"] - 1)
-    assert settings["test/acc"].number_value == pytest.approx(loaded["metrics"]["test/acc"])
+    metrics = report(directory)["metrics"]
+    shown = {
+        "val/acc": "val/acc (best)",
+        "val/loss": "val/loss (best)",
+        "test/acc": "test/acc",
+        "test/loss": "test/loss",
+    }
+    assert {name: settings[title].number_value for name, title in shown.items()} == {
+        name: pytest.approx(metrics[name]) for name in shown
+    }
+    assert not any(name.startswith("train/") for name in settings)
     assert len(events(directory).Scalars("val/acc")) == 2
 
 
@@ -79,7 +87,8 @@ def test_hparams_of_a_sweep_show_first_what_differs(train_tiny: Train, tmp_path:
     shown = Context(None).experiment_from_metadata(None, "", False, found, None)
     differ = [info.name for info in shown.hparam_infos if info.differs]
     assert differ == [info.name for info in shown.hparam_infos][: len(differ)]
-    assert {"optimizer.lr", "seed"} <= set(differ) <= {"optimizer.lr", "seed", "test/acc", "test/loss"}
+    assert differ[:2] == ["optimizer.lr", "seed"]
+    assert all(name.startswith(("test/", "val/")) for name in differ[2:])
 
 
 def test_pictures_of_what_the_net_sees_and_of_its_mistakes(train_tiny: Train) -> None:
@@ -242,7 +251,7 @@ def test_a_rank_whose_pictures_failed_keeps_the_others_from_waiting(
 
 def test_the_name_of_a_metric_is_no_regular_expression(tmp_path: Path) -> None:
     logger = TensorBoard(tmp_path)
-    names = ("train/f1(macro)", "val/f1(macro)", "lr")
+    names = ("train/f1(macro)", "val/f1(macro)", "train/lr")
     logger.log_metrics(dict.fromkeys(names, 0.5), 0)
     logger.experiment.flush()
     layout = Layout.FromString(events(tmp_path).Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
@@ -251,16 +260,19 @@ def test_the_name_of_a_metric_is_no_regular_expression(tmp_path: Path) -> None:
 
 
 def metadata(run: Path) -> Any:
-    return events(run, "best").summary_metadata
+    return events(run).summary_metadata
 
 
 def test_a_resumed_run_has_no_gaps_and_no_doubled_points(train_tiny: Train, command: Command) -> None:
     whole = events(train_tiny("trainer.max_epochs=4"))
     part = train_tiny("trainer.max_epochs=2", "test=false")
+    assert settings_shown(part)["trainer.max_epochs"].number_value == 2
     # In a process of its own: TensorBoard reads files by name, and within one process the tenth sorts before the ninth.
     resumed_run = command("train", f"resume={part}", "trainer.max_epochs=4")
     assert resumed_run.returncode == 0, resumed_run.stderr
     resumed = events(part)
-    for name in ("train/loss_step", "train/loss", "lr"):
+    for name in ("train/loss_step", "train/loss", "train/lr"):
         points = [(event.step, event.value) for event in resumed.Scalars(name)]
         assert points == [(event.step, event.value) for event in whole.Scalars(name)]
+    assert settings_shown(part)["trainer.max_epochs"].number_value == 4
+    assert len(list((part / "tensorboard").glob("events.*.hparams"))) == 1

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 ray_is_here = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'strobe[ray]'")
+ray_group = pytest.mark.xdist_group("ray")  # one process of the tests starts a cluster, and the other has work
 _STORE_BYTES = 80_000_000
 
 

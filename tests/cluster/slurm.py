@@ -14,8 +14,10 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psutil
+import pytest
 
 NODES = ("node1", "node2")
+slurm_group = pytest.mark.xdist_group("slurm")  # else another process of the tests waits for this one's cluster
 _PR_SET_PDEATHSIG = 1
 CPUS = 2  # of each node, on paper
 
@@ -213,7 +215,7 @@ class Slurm:
         yield from found
 
 
-def until(condition: Callable[[], bool], otherwise: str, seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], otherwise: str, seconds: float = 180) -> None:
     """Wait for something that takes seconds; ``otherwise`` is what went wrong where it never happens."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.ray_cluster import RayCluster, ray_cluster, ray_is_here
-from tests.cluster.slurm import NODES, Slurm
+from tests.cluster.patient import EPOCHS, patient
+from tests.cluster.ray_cluster import RayCluster, ray_cluster, ray_group, ray_is_here
+from tests.cluster.slurm import NODES, Slurm, slurm_group
 from tests.same_runs import differences
-from tests.sweeps.started import LONG, Sweeps, finish, has_trained, is_alive, jobs, until
+from tests.sweeps.started import LONG, Sweeps, finish, has_trained, is_alive, jobs, says, until
 
 __all__ = ["ray_cluster"]
 pytestmark = pytest.mark.slow
@@ -18,7 +19,9 @@ pytestmark = pytest.mark.slow
 TWO = ("hydra.launcher.slots=2",)
 
 
-@pytest.fixture(params=["local", "slurm", pytest.param("ray", marks=ray_is_here)])
+@pytest.fixture(
+    params=["local", pytest.param("slurm", marks=slurm_group), pytest.param("ray", marks=[ray_is_here, ray_group])]
+)
 def sweep(request: pytest.FixtureRequest, tmp_path: Path, tiny_root: Path) -> Sweeps:
     """Two jobs at once at an engine."""
     match request.param:
@@ -73,18 +76,20 @@ def test_a_failing_job_fails_alone_and_the_same_command_repeats_nothing(sweep: S
 
 
 def test_ctrl_c_saves_what_runs_and_the_same_command_goes_on(sweep: Sweeps, tmp_path: Path) -> None:
-    process = sweep("seed=1,2,3", *LONG)
+    arguments = ("seed=1,2,3", *patient(tmp_path / "gate"))
+    process = sweep(*arguments)
     until(lambda: has_trained(tmp_path, 2))
     process.send_signal(signal.SIGINT)
     code, output = finish(process)
     assert code == 130, output
     assert [each["status"] for each in jobs(tmp_path).values()][:2] == ["interrupted", "interrupted"]
-    code, output = finish(sweep("seed=1,2,3", *LONG))
+    (tmp_path / "gate").touch()
+    code, output = finish(sweep(*arguments))
     assert "1 to run, 2 to continue" in output
     assert code == 0, output
     assert [each["status"] for each in jobs(tmp_path).values()] == ["completed"] * 3
     with (sweep.directory / "000_seed=1" / "metrics.csv").open() as file:
-        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(300))
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(EPOCHS))
 
 
 def test_ctrl_c_again_ends_all_at_once_and_the_same_command_goes_on(sweep: Sweeps, tmp_path: Path) -> None:
@@ -94,13 +99,11 @@ def test_ctrl_c_again_ends_all_at_once_and_the_same_command_goes_on(sweep: Sweep
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)  # so that they can't end by themselves
     process.send_signal(signal.SIGINT)
-    assert process.stdout is not None
-    while "Ctrl-C again" not in (line := process.stdout.readline()):
-        assert line, "it ended without a word"
+    says(process, "Ctrl-C again")
     process.send_signal(signal.SIGINT)
     code, output = finish(process)
     assert code == 130, output
-    until(lambda: not any(map(is_alive, stopped)), seconds=10)
+    until(lambda: not any(map(is_alive, stopped)))
     assert [each["status"] for each in jobs(tmp_path).values()] == ["interrupted", "interrupted"]
     process = sweep("seed=1,2", *LONG, "trainer.max_epochs=100000")
     until(lambda: set(pids(tmp_path)).isdisjoint(stopped))
@@ -111,16 +114,19 @@ def test_ctrl_c_again_ends_all_at_once_and_the_same_command_goes_on(sweep: Sweep
 
 
 def test_a_driver_is_killed_and_the_same_command_repeats_and_loses_nothing(sweep: Sweeps, tmp_path: Path) -> None:
-    process = sweep("seed=1,2,3", *LONG)
+    arguments = ("seed=1,2,3", *patient(tmp_path / "gate"))
+    process = sweep(*arguments)
     until(lambda: has_trained(tmp_path, 2))
     before = jobs(tmp_path)
     process.kill()
     process.communicate()
     if not survives_its_driver(sweep):
-        until(lambda: not any(is_alive(each["pid"]) for each in before.values()), seconds=20)
-    code, output = finish(sweep("seed=1,2,3", *LONG))
+        until(lambda: not any(is_alive(each["pid"]) for each in before.values()))
+    process = sweep(*arguments)
+    says(process, "2 under way" if survives_its_driver(sweep) else "2 to continue")
+    (tmp_path / "gate").touch()
+    code, output = finish(process)
     assert code == 0, output
-    assert ("2 under way" if survives_its_driver(sweep) else "2 to continue") in output
     after = jobs(tmp_path)
     assert [each["status"] for each in after.values()] == ["completed"] * 3
     goes_on = [after[name]["pid"] == each["pid"] for name, each in before.items()]
@@ -128,15 +134,17 @@ def test_a_driver_is_killed_and_the_same_command_repeats_and_loses_nothing(sweep
     assert not (sweep.directory / ".replaced").exists()
     for name in after:
         with (sweep.directory / name / "metrics.csv").open() as file:
-            assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(300))
+            assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(EPOCHS))
 
 
 def test_a_job_that_is_killed_ends_equal_to_one_undisturbed(sweep: Sweeps, tmp_path: Path, tiny_root: Path) -> None:
-    arguments = ("seed=1", "data.augment=true", "trainer.max_epochs=60")
+    arguments = ("seed=1", "data.augment=true", *patient(tmp_path / "gate"))
     process = sweep(*arguments)
     until(lambda: has_trained(tmp_path, 1))
     (pid,) = pids(tmp_path)
     os.kill(pid, signal.SIGKILL)
+    until(lambda: not is_alive(pid))
+    (tmp_path / "gate").touch()
     code, output = finish(process)
     assert code == 0, output
     assert "resumed from its checkpoint (1/3)" in output

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.ray_cluster import RayCluster, ray_cluster, ray_is_here
+from tests.cluster.patient import patient
+from tests.cluster.ray_cluster import RayCluster, ray_cluster, ray_group, ray_is_here
 from tests.same_runs import differences
 from tests.sweeps.started import Sweeps, finish, has_trained, is_alive, jobs, until
 
 __all__ = ["ray_cluster"]
-pytestmark = [pytest.mark.slow, ray_is_here]
+pytestmark = [pytest.mark.slow, ray_is_here, ray_group]
 
-LONG = ("trainer.max_epochs=100", "trainer.enable_progress_bar=false")
 SLEEPER = """
 import os
 import time
@@ -68,25 +68,28 @@ def test_a_job_that_ends_badly_ends_alone(sweep: Sweeps, tmp_path: Path) -> None
 def test_a_job_goes_on_elsewhere_when_its_node_dies_and_ends_the_same(
     cluster: RayCluster, sweep: Sweeps, tmp_path: Path
 ) -> None:
-    process = sweep("seed=1,2", *LONG)
+    arguments = ("seed=1,2", *patient(tmp_path / "gate"))
+    process = sweep(*arguments)
     until(lambda: has_trained(tmp_path, 2))
     cluster.kill("node2")
+    (tmp_path / "gate").touch()
     code, output = finish(process)
     assert code == 0, output
     assert "Ray lost it: Task failed because the node it was running on is dead" in output
     assert "it is resumed from its checkpoint (1/3)" in output
     other = tmp_path / "undisturbed"
     other.mkdir()
-    finish(sweep("seed=1,2", *LONG, "hydra/launcher=local", cwd=other))
+    finish(sweep(*arguments, "hydra/launcher=local", cwd=other))
     assert differences(tmp_path / "outputs", other / "outputs") == []
 
 
 def test_a_job_that_may_not_be_begun_again_has_failed_with_its_node(
     cluster: RayCluster, sweep: Sweeps, tmp_path: Path
 ) -> None:
-    process = sweep("seed=1,2", *LONG, "sweep.retries=0")
+    process = sweep("seed=1,2", *patient(tmp_path / "gate"), "sweep.retries=0")
     until(lambda: has_trained(tmp_path, 2))
     cluster.kill("node1")
+    (tmp_path / "gate").touch()
     code, _ = finish(process)
     assert code == 1
     found = jobs(tmp_path)
@@ -107,13 +110,13 @@ def test_ctrl_c_twice_ends_at_once_what_would_not_stop(sweep: Sweeps, tmp_path: 
     process.send_signal(signal.SIGINT)
     code, output = finish(process)
     assert code == 130, output
-    until(lambda: is_over(working), seconds=20)
+    until(lambda: is_over(working))
     assert [each["status"] for each in jobs(tmp_path).values()] == ["interrupted"] * 2
 
 
 def test_a_node_that_joins_gets_jobs(cluster: RayCluster, sweep: Sweeps, tmp_path: Path) -> None:
     cluster.kill("node2")
-    process = sweep("seed=1,2,3", *LONG)
+    process = sweep("seed=1,2,3", *patient(tmp_path / "gate"), "trainer.max_epochs=1000")
     until(lambda: has_trained(tmp_path, 1))
     assert len(pids(tmp_path)) == 1
     cluster.add("node2")
@@ -161,7 +164,7 @@ def test_a_cluster_that_is_lost_ends_the_sweep_which_another_continues(
         assert code == 1, output
         assert "the Ray cluster is gone (Failed to connect to GCS within 5 seconds" in output
         assert "the same command with the same sweep.name continues the sweep" in output
-        until(lambda: is_over(working), seconds=60)
+        until(lambda: is_over(working))
     finally:
         mortal.close()
         shutil.rmtree(directory, ignore_errors=True)

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.slurm import NODES, Slurm, until
+from tests.cluster.patient import EPOCHS, patient
+from tests.cluster.slurm import NODES, Slurm, slurm_group, until
 from tests.conftest import report
 from tests.same_runs import differences
-from tests.sweeps.started import Sweeps, finish, has_trained, jobs
+from tests.sweeps.started import Sweeps, finish, has_trained, jobs, says
 
-pytestmark = pytest.mark.slow
-
-LONG = ("model._target_=tests.cluster.patient.Patient", "trainer.max_epochs=20", "trainer.enable_progress_bar=false")
+pytestmark = [pytest.mark.slow, slurm_group]
 
 
 @pytest.fixture
@@ -69,12 +68,13 @@ def test_a_grid_with_a_failing_job_ends_as_it_does_on_one_machine(sweep: Sweeps,
 def test_a_job_whose_node_dies_ends_as_if_nothing_had_happened(sweep: Sweeps, slurm: Slurm, tmp_path: Path) -> None:
     for place in ("whole", "hurt"):
         (tmp_path / place).mkdir()
-    arguments = ("seed=1", *LONG)
+    arguments = ("seed=1", *patient(tmp_path / "gate"))
     process = sweep(*arguments, cwd=tmp_path / "hurt")
     until(lambda: has_trained(tmp_path / "hurt", 1), "nothing trains")
     job = of_job(slurm, "000")
     node = slurm.field(job, "NodeList")
     slurm.kill_node(node)
+    (tmp_path / "gate").touch()
     code, output = finish(process)
     assert code == 0, output
     assert slurm.field(job, "Restarts") == "1"
@@ -88,10 +88,12 @@ def test_a_job_whose_node_dies_ends_as_if_nothing_had_happened(sweep: Sweeps, sl
 def test_a_job_that_somebody_cancels_has_failed_and_the_others_go_on(
     sweep: Sweeps, slurm: Slurm, tmp_path: Path
 ) -> None:
-    process = sweep("seed=1,2", *LONG)
+    process = sweep("seed=1,2", *patient(tmp_path / "gate"))
     until(lambda: has_trained(tmp_path, 2), "nothing trains")
     job = of_job(slurm, "001_seed=2")
     slurm.call("scancel", job)
+    until(lambda: statuses(tmp_path)[1] != "running", "it goes on")
+    (tmp_path / "gate").touch()
     code, output = finish(process)
     assert code == 1, output
     assert statuses(tmp_path) == ["completed", "failed"]
@@ -99,15 +101,16 @@ def test_a_job_that_somebody_cancels_has_failed_and_the_others_go_on(
 
 
 def test_a_job_whose_time_is_nearly_up_is_queued_again_and_goes_on(sweep: Sweeps, slurm: Slurm, tmp_path: Path) -> None:
-    process = sweep("seed=1", *LONG)
+    process = sweep("seed=1", *patient(tmp_path / "gate"))
     until(lambda: has_trained(tmp_path, 1), "nothing trains")
     job = of_job(slurm, "000")
     slurm.call("scancel", "--signal=USR1", job)  # what SLURM sends then
+    until(lambda: slurm.field(job, "Restarts") == "1", "it is not queued again")
+    (tmp_path / "gate").touch()
     code, output = finish(process)
     assert code == 0, output
-    assert slurm.field(job, "Restarts") == "1"
     assert starts(tmp_path / "outputs/sweeps/s/000") == 2
-    assert len((tmp_path / "outputs/sweeps/s/000/metrics.csv").read_text().splitlines()) == 21
+    assert len((tmp_path / "outputs/sweeps/s/000/metrics.csv").read_text().splitlines()) == 1 + EPOCHS
 
 
 def test_a_job_trains_on_both_nodes(sweep: Sweeps, tmp_path: Path) -> None:
@@ -152,15 +155,18 @@ def test_what_no_node_has_is_refused_before_anything_is_submitted(
 
 def test_the_same_runs_without_slurm(sweep: Sweeps, tmp_path: Path) -> None:
     arguments = ("hydra.launcher.cluster=local", "hydra.launcher.slots=2")
-    arguments = (*arguments, *LONG, "trainer.max_epochs=40")
+    arguments = (*arguments, *patient(tmp_path / "gate"))
     first = sweep("seed=1,2", *arguments, PATH=str(Path(sys.executable).parent))
     until(lambda: has_trained(tmp_path, 2), "nothing trains")
     first.kill()
     first.communicate()
-    code, output = finish(sweep("seed=1,2", *arguments))
+    second = sweep("seed=1,2", *arguments)
+    says(second, "2 under way")
+    (tmp_path / "gate").touch()
+    code, output = finish(second)
     assert (code, statuses(tmp_path)) == (0, ["completed"] * 2), output
-    assert "2 under way" in output
     assert [starts(path) for path in (tmp_path / "outputs/sweeps/s").glob("[0-9]*")] == [1, 1]
+    (tmp_path / "gate").unlink()
     process = sweep("seed=3", *arguments)
     until(lambda: has_trained(tmp_path, 3), "nothing trains")
     process.send_signal(signal.SIGINT)

@@ -38,7 +38,7 @@ def light(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert "IMPORTED []" in done.stdout
@@ -397,7 +397,7 @@ def test_two_commands_at_one_instant_never_share_a_directory(tiny_arguments: lis
     command = [sys.executable, "-m", "src.train", *tiny_arguments, "hydra.run.dir=same"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     processes = [subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
     codes = [process.returncode for process in processes]
     assert sorted(codes) == [0, 2]
     assert "already holds a run" in errors[codes.index(2)]

@@ -33,6 +33,8 @@ def offered(line: str) -> list[str]:
         ("strobe train experiment=mnist_cnn model.wi", ["model.widths="]),
         ("strobe train model=s", ["model=simple_nn"]),
         ("strobe train -m model=mlp,c", ["model=mlp,cnn"]),
+        ("strobe train 'callbacks=[early_", ["callbacks=[early_stopping]"]),
+        ("strobe train 'callbacks=[early_stopping,em", ["callbacks=[early_stopping,ema]"]),
         ("strobe train +optimizer=ad", ["+optimizer=adagrad", "+optimizer=adam", "+optimizer=adamw"]),
         ("strobe train data.augment=", ["data.augment=true", "data.augment=false"]),
         ("strobe train monitor.mode=", ["monitor.mode=max", "monitor.mode=min"]),
@@ -157,7 +159,7 @@ def test_a_shell_completes(shell: str, load: str, typed: str, expected: list[str
         env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.stderr == ""
@@ -195,7 +197,7 @@ def in_a_shell(shell: str, script: str, place: Path, *arguments: str) -> str:
     quiet = {"bash": ["--norc", "--noprofile"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
     environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "HOME": str(place)}
     command = [shell, *quiet, "-c", script, *([shell] if shell != "fish" else []), *arguments]
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.stderr == ""
     return done.stdout
 
@@ -260,3 +262,15 @@ def test_what_completes_python_otherwise_is_kept(tmp_path: Path) -> None:
     loader = "_comp_load() { complete -F _of_another $1; }; _of_another() { echo other; }"
     typed = f"COMP_LINE='python x'; COMP_POINT=8; {_ELSEWHERE['bash'].rpartition(';')[2]}"
     assert in_a_shell("bash", f"{loader}\n{script_of('bash')}\n{typed}", tmp_path) == "other\n"
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_zsh_shows_a_candidate_on_a_line(columns: int, tmp_path: Path) -> None:
+    said = f"trainer.precision=\\t{'32 # 16-mixed, bf16-mixed ' * 5}\\nseed=\\t1\\n"
+    stubs = f"compdef() {{ :; }}; strobe() {{ printf '{said}'; }}; compadd() {{ print -rl -- $goes_on_said; }}"
+    typed = f"COLUMNS={columns}; words=(strobe train ''); CURRENT=3; PREFIX=''; _strobe_complete"
+    long, short = in_a_shell("zsh", f"{stubs}\n{script_of('zsh')}\n{typed}", tmp_path).splitlines()
+    assert len(long) == columns - 1, "the last column breaks the line"
+    assert long.startswith("trainer.precision=  32 # 16-mixed")
+    assert long.endswith("...")
+    assert short == "seed=  1"

@@ -20,7 +20,7 @@ def test_help_shows_what_the_yaml_says_with_its_comments() -> None:
     text = help_of_train(["--help"])
     for line in (
         "seed: 1                    # weights, order of the data, augmentation, dropout",
-        "  num_nodes: 1\n  precision: 32 ",
+        "  num_nodes: 1 ",
         "# 32, 16-mixed, bf16-mixed, bf16-true, 64,",
         "  eval_batch_size: 1000  # validation and test; per device and step",
         "  model: cnn, lstm, mlp, resmlp, resnet, simple_nn*,",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from strobe.commands.report import main as report_main
 from strobe.commands.resumed import resumed_run
-from strobe.commands.shorthand import quoted, run_directory, spelt_out
+from strobe.commands.shorthand import quoted, run_directory, run_with_weights, spelt_out
 from strobe.errors import ConfigError
 from strobe.report.listing import newest_run
 from tests.commands.listed import write_run
@@ -34,6 +34,28 @@ def test_latest_is_the_run_that_was_begun_last(here: Path, capsys: pytest.Captur
     assert run_directory("latest") == newest
     assert capsys.readouterr().err == f"latest is {newest}\n"
     assert run_directory("outputs/train") == Path("outputs/train")
+
+
+def test_latest_is_the_newest_run_that_a_command_can_use(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = write_run(Path("outputs/train/a"), "2026-11-20T10:00:00+00:00")
+    stopped = write_run(Path("outputs/train/b"), "2026-11-21T10:00:00+00:00", status="interrupted", checkpoint=False)
+    finder = write_run(Path("outputs/train/c"), "2026-11-22T10:00:00+00:00", checkpoint=False)  # as debug=lr_find
+    assert run_directory("latest") == finder, "there is a report of it, and it can be removed"
+    assert run_with_weights("latest") == trained
+    assert spelt_out(["resume=latest"]) == [f"resume={stopped}"], "it begins anew"
+    assert spelt_out(["init_from=latest"]) == [f"init_from={trained}"]
+    assert capsys.readouterr().err.splitlines() == [
+        f"latest is {finder}",
+        f"latest is {trained} ({finder} is newer, and without a checkpoint)",
+        f"latest is {stopped} ({finder} is newer, and without anything to resume)",
+        f"latest is {trained} ({finder} is newer, and without a checkpoint)",
+    ]
+
+
+def test_without_a_run_of_use_a_line_says_so(here: Path) -> None:
+    finder = write_run(Path("outputs/train/c"), checkpoint=False)
+    with pytest.raises(ConfigError, match=f"no run below outputs/ has anything to resume, the newest, {finder}"):
+        spelt_out(["resume=latest"])
 
 
 def test_a_directory_of_that_name_wins(here: Path) -> None:

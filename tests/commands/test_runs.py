@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from strobe.commands import evaluate, report, rm, runs
 from strobe.commands.candidates import candidates
@@ -18,7 +20,9 @@ from strobe.commands.run_argument import require_run
 from strobe.commands.shorthand import run_directory
 from strobe.errors import ConfigError
 from strobe.record.lock import RunLock
-from strobe.record.report import settle_report
+from strobe.record.report import read_report, settle_report
+from strobe.report import collect as collecting
+from strobe.report import listing
 from strobe.report.collect import collect
 from strobe.report.listing import listed, since, table
 from tests.commands.listed import write_run
@@ -122,6 +126,24 @@ def test_a_report_of_a_journal_lists_and_filters(
     assert "1 completed" in part
     assert len((out / "summary.csv").read_text().splitlines()) == 2
     assert report.main([str(tmp_path / "outputs"), "--out", str(out), "--tag", "c"]) == 2
+
+
+@pytest.mark.parametrize("filters", [[], ["--status", "completed"]])
+def test_a_report_of_a_journal_reads_each_of_them_once(
+    here: Path, monkeypatch: pytest.MonkeyPatch, filters: list[str]
+) -> None:
+    read: list[str] = []
+
+    def counted(directory: Path) -> Any:
+        read.append(directory.name)
+        return read_report(directory)
+
+    for module in (collecting, listing):
+        monkeypatch.setattr(module, "read_report", counted)
+    for name in ("one", "two"):
+        write_run(Path("journal") / name)
+    assert report.main(["journal", *filters]) == 0
+    assert sorted(read) == ["one", "two"]
 
 
 def test_failed_runs_are_removed_after_asking(
@@ -254,6 +276,51 @@ def test_a_job_that_was_killed_before_it_wrote_a_report_is_removed(here: Path) -
     settle_report(job, "failed", "killed")
     assert rm.main(["--failed", "--yes"]) == 0
     assert not job.exists()
+
+
+def write_sweep(directory: Path) -> Path:
+    """What a sweep leaves beside its jobs."""
+    (directory / ".locks").mkdir(parents=True)
+    (directory / ".sweep").write_text("0" * 32 + "\n")
+    for name in (".lock", ".locks/driver0.lock", "multirun.yaml", "optuna.log", "summary.csv", "report.html"):
+        (directory / name).touch()
+    return directory
+
+
+def test_what_is_left_of_a_sweep_goes_with_its_last_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty, lost, kept, own = (write_sweep(Path("outputs/sweeps") / name) for name in ("empty", "lost", "kept", "own"))
+    write_run(lost / "0", status="failed", objective=None)
+    write_run(kept / "0")
+    write_run(kept / "1", status="failed", objective=None)
+    (own / "notes.txt").touch()
+    assert rm.main(["--failed", "--yes"]) == 0
+    shown = capsys.readouterr().out
+    assert not empty.exists()
+    assert not lost.exists()
+    assert (kept / "optuna.log").exists()
+    assert (own / "optuna.log").exists(), "it holds what isn't a sweep's"
+    assert [line for line in shown.splitlines() if "left of a sweep" in line] == [
+        f"what is left of a sweep without runs: {sweep}" for sweep in (lost, empty)
+    ]
+    assert rm.main([str(kept / "0"), "--yes"]) == 0
+    assert not kept.exists()
+
+
+def test_a_sweep_that_a_process_works_on_stays(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = write_sweep(Path("outputs/sweeps/busy"))
+    with FileLock(sweep / ".lock"):
+        assert rm.main(["--failed", "--yes", "outputs/sweeps/busy"]) == 1
+    assert "another process works on this sweep" in capsys.readouterr().err
+    assert (sweep / "optuna.log").exists()
+
+
+def test_what_is_to_be_removed_fits_80_columns(here: Path) -> None:
+    write_run(
+        Path("outputs/sweeps/2026-11-27/10-00-00/000_optimizer.lr=0.0125,model.hidden=16,seed=3"), status="failed"
+    )
+    shown = table(listed([Path("outputs/sweeps/2026-11-27")]), 80, whole=False, now=NOW)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "10-00-00/000_" in shown
 
 
 def test_a_run_that_is_named_twice_is_removed_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,10 @@ OWN_NETS = [("task", "vae"), ("task", "gan"), ("model", "vae")]  # nothing that 
 TRAINS = [
     each for each in EVERY if each[0] not in ("data", "experiment") and each not in (*NOT_HERE, *FOR_NUMBERS, *OWN_NETS)
 ]
-NEEDS = {("data", "table"): ("data.path=table.csv", "data.target=y")}
+NEEDS = {
+    ("data", "table"): ("data.path=table.csv", "data.target=y"),
+    ("data", "image_folder"): ("data.dataset.folder=pictures",),
+}
 named = {"ids": lambda value: value}
 
 

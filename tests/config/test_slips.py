@@ -59,16 +59,16 @@ SLIPS = [
     ("~trainer.max_epoch", "did you mean ~trainer.max_epochs?", ""),
     ("~modle", "did you mean ~model?", "model="),
     # a number or a truth where a name goes, and a name where keys go
-    ("model=3", "model=3: no such option; There are: cnn, lstm", "null"),
+    ("model=3", "model=3: no such option; there are: cnn, lstm", "null"),
     ("model=true", "model=true: no such option", "null"),
     ("model={a:1}", "no such option", ""),
-    ("optimizer=0.1", "no such option; There are: adagrad", ""),
+    ("optimizer=0.1", "no such option; there are: adagrad", ""),
     ("data=10", "no such option", ""),
-    ("trainer=1", "There are: cpu", ""),
+    ("trainer=1", "there are: cpu", ""),
     ("debug=true", "did you mean debug=fast_dev_run?", ""),
     ("debug=1", "did you mean debug=fast_dev_run?", ""),
     ("debug=false", "did you mean debug=null?", ""),
-    ("experiment=1", "no such option; There are: cifar10_resnet", ""),
+    ("experiment=1", "no such option; there are: cifar10_resnet", ""),
     ("scheduler=false", "did you mean scheduler=none?", ""),
     ("logger=false", "did you mean logger=none?", ""),
     ("checkpoint=best", "set one of its keys: checkpoint.keep", ""),
@@ -109,7 +109,7 @@ SLIPS = [
     ("betas=[0.9,0.99]", "did you mean optimizer.betas=[0.9,0.99]?", "task"),
     ("log=false", "did you mean logger=none?", "logger=false"),
     ("tensorboard=false", "did you mean logger=none?", ""),
-    ("wandb=true", "lightning.pytorch.loggers.WandbLogger", ""),
+    ("wandb=true", "did you mean logger=wandb?", ""),
     ("val_split=0.1", "did you mean data.val_size=5000?", "=0.1"),
     ("augmentation=true", "did you mean data.augment=true?", ""),
     ("augment=yes", "did you mean data.augment=true?", "=yes"),
@@ -160,7 +160,7 @@ SLIPS = [
     ("scheduler=ReduceLROnPlateau", "did you mean scheduler=plateau?", ""),
     ("loss=ce", "did you mean loss=cross_entropy?", "loss=bce?"),
     ("logger=tb", "did you mean logger=tensorboard?", ""),
-    ("logger=wandb", "lightning.pytorch.loggers.WandbLogger", ""),
+    ("logger=comet", "lightning.pytorch.loggers.CometLogger", ""),
     ("trainer=cuda", "did you mean trainer=gpu?", ""),
     (
         "callbacks=EarlyStopping",
@@ -229,6 +229,42 @@ SLIPS = [
     ("foo=1", "there are: seed, name", "trainer.max_epochs"),
     ("project=x", "there are: seed", "objective=x"),
     ("+trainer.max_epochs=3", "leave out the +", ""),
+    ("trainer.precision=17", "must be 64, 32, 16-mixed, bf16-mixed", "one of 64, 32, 16, bf16"),
+    ("trainer.precision=fp16", "for example trainer.precision=16-mixed", ""),
+    ("trainer.devices=cpu", "for example trainer=cpu", ""),
+    ("trainer.profiler=foo", "must be simple, advanced, pytorch or null", ""),
+    ("sweep=lr,seeds", "sweeps are one at a time", "Hydra"),
+    ("-m sweep=lr,seeds", "sweeps are one at a time", "Hydra"),
+    ("'model=mlp optimizer=sgd'", "several settings in one pair of quotes; did you mean model=mlp optimizer=sgd?", ""),
+    ("experiment=mnist", "these begin so: mnist_cnn, mnist_gan", "did you mean"),
+    # what belongs together and isn't, known before torch is imported
+    ("debug=lr_find task=gan", "GAN builds its optimizers itself, so there is no optimizer.lr to look for", ""),
+    ("data=image_folder", "data.dataset.folder: has no value yet (???), give it one: data.dataset.folder=<dir>", ""),
+    ("data=table data.target=y", "give it one: data.path=<file>", ""),
+    ("task=vae model=cnn", "VAE needs a net with encoder, decoder, latent; CNN lacks", ""),
+    # flags and values anywhere, ranges, calls
+    ("model=mlp seed=2 --epochs 3", "--epochs 3: settings are typed without dashes; did you mean", "is not an"),
+    ("-m optimizer.lr=0.1, 0.01", "no spaces after commas; did you mean optimizer.lr=0.1,0.01?", "read"),
+    ("-m model=mlp, cnn", "did you mean model=mlp,cnn?", "read"),
+    (
+        "-m data.batch_size=16 32 64",
+        "several values have commas between them; did you mean data.batch_size=16,32,64?",
+        "",
+    ),
+    ("-m seed=1..5", "for example -m 'seed=range(1,6)'", ""),
+    ("seed=1-5", "for example -m 'seed=range(1,6)'", ""),
+    ("model=all", "did you mean -m 'model=glob(*)'?", ""),
+    ("-m 'optimizer.lr=interval(0.1,0.2)'", "ranges are for a search: add sweep=optuna", "Basic"),
+    ("-m 'optimizer.lr=loguniform(0.1,0.2)'", "sweep=optuna 'optimizer.lr=tag(log,interval(0.1,0.2))'", "quote"),
+    ("'optimizer=Adam(lr=0.1)'", "typed apart; did you mean optimizer=adam optimizer.lr=0.1?", ""),
+    ("'data=MNIST()'", "did you mean data=mnist?", ""),
+    ("'optimizer.lr=10^-3'", "did you mean optimizer.lr=1e-3?", ""),
+    ("optimizer[lr]=0.1", "did you mean optimizer.lr=0.1?", ""),
+    ("tags=a b", "a list has brackets; did you mean tags=[a,b]?", ""),
+    ("train model=mlp", "the command is there already, leave it out", ""),
+    ("trainer=cuda:0", "did you mean trainer=gpu trainer.devices=[0]?", ""),
+    ("resume=true", "the newest is resume=latest", ""),
+    ("seed=1 --config-dir=. bs=3", "did you mean data.batch_size=3?", "usage"),
 ]
 
 
@@ -387,6 +423,7 @@ def test_a_list_is_cut_where_a_line_ends_and_spelling_knows_no_case() -> None:
     [
         "--info searchpath",
         "-i defaults",
+        "-cjob",
         "--config-di own model=mlp seed=2",
         "--config-dir own 'model=[mlp,patch]'",
         "data=[mnist]",
@@ -397,6 +434,48 @@ def test_what_hydra_takes_is_not_refused(answer: Callable[[str], Answer], tmp_pa
     (tmp_path / "own/model/patch.yaml").write_text("dropout: 0.5\n")
     code, out, err = answer(f"{line} hydra.run.dir=run")
     assert code == 0, out + err
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["model=mlp", "-m model=cnn,mlp", "experiment=mine", "'hydra.searchpath=[own]' model=mlp", "sweep=lr model=mlp"],
+)
+def test_a_file_of_ones_own_that_is_passed_over_is_named(
+    answer: Callable[[str], Answer], tmp_path: Path, line: str
+) -> None:
+    own = tmp_path / "own"
+    for name in ("model", "experiment"):
+        (own / name).mkdir(parents=True)
+    (own / "model/mlp.yaml").write_text("_target_: mine.MLP\n")
+    (own / "experiment/mine.yaml").write_text("# @package _global_\ndefaults:\n  - override /model: mlp\n")
+    code, _, err = answer(line if "searchpath" in line else f"{line} --config-dir own")
+    assert code == 2, err
+    (said,) = err.splitlines()
+    assert "own/model/mlp.yaml is not used, because" in said
+    assert "choose model=my_mlp" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+def test_a_default_of_ones_own_that_is_passed_over_is_told_and_stops_nothing(
+    answer: Callable[[str], Answer], tmp_path: Path
+) -> None:
+    (tmp_path / "own/trainer").mkdir(parents=True)  # as projects made from the usual template have it
+    (tmp_path / "own/trainer/default.yaml").write_text("max_epochs: 3\n")
+    code, _, err = answer("--config-dir own validate=only")
+    (said,) = err.splitlines()
+    assert code == 0, err
+    assert "own/trainer/default.yaml is not used, because" in said
+
+
+def test_a_file_of_ones_own_that_says_the_same_or_is_not_chosen_is_no_trap(
+    answer: Callable[[str], Answer], tmp_path: Path
+) -> None:
+    (tmp_path / "own/model").mkdir(parents=True)
+    (tmp_path / "own/train.yaml").write_text("not: ours\n")
+    (tmp_path / "own/model/cnn.yaml").write_text("_target_: mine.CNN\n")
+    (tmp_path / "own/model/mlp.yaml").write_bytes((CONF / "model/mlp.yaml").read_bytes())
+    code, _, err = answer("--config-dir own model=mlp hydra.run.dir=run")
+    assert code == 0, err
 
 
 def test_a_list_of_options_is_hinted_at_only_where_it_is_wrong(answer: Callable[[str], Answer], tmp_path: Path) -> None:

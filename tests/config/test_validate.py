@@ -461,3 +461,10 @@ def test_what_would_train_nothing_or_contradicts_itself_is_refused(
 )
 def test_what_is_unusual_and_makes_sense_passes(compose_config: Compose, overrides: list[str]) -> None:
     assert problems(compose_config(*overrides)) == []
+
+
+def test_weights_that_the_run_would_fetch_are_no_mistake(
+    compose_config: Compose, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # nothing has been fetched yet
+    assert problems_with_libraries(compose_config("model=torchvision", "model.weights=DEFAULT")) == []

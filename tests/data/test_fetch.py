@@ -300,7 +300,7 @@ def test_four_processes_at_once_download_once(tmp_path: Path, server: Server) ->
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    printed = [process.communicate(timeout=60)[0] for process in processes]
+    printed = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, printed
     assert server.asked == ["/good/images.gz", "/good/labels.gz"]
     assert_whole(tmp_path / "raw")
@@ -311,9 +311,9 @@ def test_a_killed_download_is_swept_and_repeated_by_the_next_start(tmp_path: Pat
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
-    assert server.stalled.wait(60)
+    assert server.stalled.wait(300)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert any(name.startswith(".part-") for name in names(tmp_path)), "the process should have died half-way"
     assert not names(tmp_path) & set(CONTENT)
     ensure_files(tmp_path, FILES, [Mirror(server.url("good"))])
@@ -327,13 +327,13 @@ def test_a_process_that_waits_takes_over_when_the_one_that_downloads_is_killed(t
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-        assert server.stalled.wait(60)  # the first holds the lock
+        assert server.stalled.wait(300)  # the first holds the lock
     with pytest.raises(subprocess.TimeoutExpired):
         second.wait(0.5)
     assert server.asked == ["/stall/images.gz"], "the second should have waited"
     first.kill()
-    first.communicate(timeout=60)
-    second.communicate(timeout=60)
+    first.communicate(timeout=300)
+    second.communicate(timeout=300)
     assert second.returncode == 0
     assert_whole(tmp_path)
     assert names(tmp_path) == set(CONTENT)

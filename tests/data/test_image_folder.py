@@ -127,6 +127,27 @@ def test_size_is_height_and_width_and_a_picture_keeps_its_way_up(folder: Path, r
     assert image[2, :, 7:].unique().tolist() == [255]
 
 
+def test_cropping_keeps_proportions_and_the_middle(folder: Path, root: Path) -> None:
+    pixels = np.zeros((20, 60, 3), dtype=np.uint8)
+    pixels[5:15, 25:35, 0] = 255  # a square in the middle
+    pixels[:, :15, 2] = pixels[:, 45:, 2] = 255
+    Image.fromarray(pixels).save(folder / "cat" / "square.png")
+    crop, stretched = (ImageFolder(folder=str(folder), size=(8, 8), fit=fit) for fit in ("crop", "stretch"))
+    of_fit = {}
+    for dataset in (crop, stretched):
+        splits = loaded(dataset, root)  # a cache of their own each
+        names = {split: json.loads((dataset._cache(root) / "split.json").read_text())[split] for split in splits}
+        (split,) = (split for split in names if "cat/square.png" in names[split])
+        of_fit[dataset.fit] = splits[split][0][names[split].index("cat/square.png")] > 127
+    rows, columns = of_fit["crop"][0].nonzero(as_tuple=True)
+    assert (len(rows.unique()), len(columns.unique())) == (4, 4)
+    assert not of_fit["crop"][2].any()
+    assert of_fit["stretch"][2].any()
+    assert ImageFolder(folder=str(folder)).fit == "stretch", "runs that don't say were saved before there was a choice"
+    with pytest.raises(ConfigError, match="fit=pad: must be stretch or crop"):
+        ImageFolder(folder=str(folder), fit="pad")  # type: ignore[arg-type]
+
+
 def test_the_folders_are_the_classes(folder: Path, root: Path) -> None:
     save(folder / "stray.png")
     (folder / "dog" / "notes.txt").write_text("not a picture")

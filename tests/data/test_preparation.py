@@ -1,22 +1,25 @@
 """Pictures that become images as MNIST's and Fashion-MNIST's are, whatever they were drawn with and on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from strobe.data.dataset import ImageDataset
 from strobe.data.idx import KMNIST, MNIST, FashionMNIST
+from strobe.data.ink import NothingOnItError
 from strobe.data.preparation import (
     PREPARATIONS,
-    NothingOnItError,
     centred_article,
     centred_digit,
+    is_of_several,
     read_prepared,
+    several_digits,
 )
-from tests.digits import TREATMENTS, digits
+from strobe.data.root import default_root
+from tests.digits import TREATMENTS, Digit, digits
 
 SEVEN = [(60, 50), (140, 50), (90, 170)]
 
@@ -187,3 +190,41 @@ def test_a_data_set_says_how_its_images_were_prepared(dataset: type[ImageDataset
     name = facts["preparation"]
     assert name is None or PREPARATIONS[name].of == facts["title"]
     assert (name is None) == (dataset is KMNIST)
+
+
+def in_a_row(directory: Path, drawn: Sequence[Digit], *, below: bool) -> Path:
+    """Several drawn digits on one white sheet, nearly of one height."""
+    sheet = Image.new("L", (700, 700), 250)
+    for place, digit in enumerate(drawn):
+        with Image.open(digit.path) as file:
+            picture = ImageOps.invert(file.convert("L"))
+        ink = picture.crop(picture.point(lambda level: 255 * (level > 100)).getbbox())
+        height = 150 + 20 * place
+        tile = ImageOps.invert(ink.resize((round(ink.width * height / ink.height), height)))
+        step = 80 + 220 * place
+        sheet.paste(tile, (200, step) if below else (step, 200))
+    path = directory / f"{drawn[0].path.stem}-{below}.png"
+    sheet.save(path)
+    return path
+
+
+@pytest.mark.parametrize("below", [False, True])
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_digits_on_a_picture_are_noticed(tmp_path: Path, count: int, below: bool) -> None:
+    drawn = digits(tmp_path / "one", seed=3, each=3, treatments=("plain", "thin"))
+    sheets = [in_a_row(tmp_path, drawn[first : first + count], below=below) for first in range(0, 27, count)]
+    missed = [path.name for path in sheets if not is_of_several(path, PREPARATIONS["centred_digit"])]
+    assert not missed
+
+
+def test_a_digit_of_several_strokes_is_one(tmp_path: Path) -> None:
+    assert not [digit.path for digit in digits(tmp_path) if is_of_several(digit.path, PREPARATIONS["centred_digit"])]
+
+
+@pytest.mark.mnist
+def test_a_published_image_shows_one_digit() -> None:
+    MNIST().prepare(default_root(), download=True)
+    images, _ = MNIST().load(default_root(), "test")
+    pictures = [Image.fromarray(image[0].numpy()) for image in images[:2000]]
+    on_paper = [Image.fromarray(255 - np.asarray(picture)).resize((112, 112)) for picture in pictures[::10]]
+    assert not any(map(several_digits, [*pictures, *on_paper]))

@@ -2,16 +2,26 @@
 
 import csv
 import os
-import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT, report
+
+STOP = """
+import os, signal
+from lightning.pytorch import Callback
+
+class Stop(Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+"""
 
 Finished = subprocess.CompletedProcess[str]
 
@@ -30,7 +40,7 @@ class Project:
         # strobe as it is installed: of the repository's other folders, its own `src` among them, nothing is found.
         self.env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
-    def strobe(self, *arguments: str, timeout: float = 300) -> Finished:
+    def strobe(self, *arguments: str, timeout: float = 600) -> Finished:
         """``strobe <arguments>`` in the project's directory; ``train`` and its config directory come first."""
         return self.python("-m", "strobe", *arguments, timeout=timeout)
 
@@ -38,43 +48,26 @@ class Project:
         """``strobe train --config-dir conf <overrides>``."""
         return self.strobe("train", "--config-dir", "conf", *overrides)
 
-    def python(self, *arguments: str, timeout: float = 300) -> Finished:
+    def python(self, *arguments: str, timeout: float = 600) -> Finished:
         """``python <arguments>`` in the project's directory."""
         given: Any = {"cwd": self.directory, "env": self.env, "timeout": timeout}
         return subprocess.run([sys.executable, *arguments], **given, capture_output=True, text=True, check=False)
 
-    def stopped(self, name: str, *overrides: str, steps: int) -> Path:
-        """A run that got SIGTERM within its second epoch, or one that came after it on a busy machine.
+    def stopped(self, name: str, *overrides: str, step: int) -> Path:
+        """A run that got SIGTERM at a step, which is within an epoch.
 
         Args:
-            name: Its directories begin with it.
+            name: Its directory.
             overrides: Of its command.
-            steps: Of an epoch. A signal that comes at the end of one doesn't count.
+            step: After it the signal comes.
         """
-        command = [sys.executable, "-m", "strobe", "train", "--config-dir", "conf", *overrides]
-        said = ""
-        for attempt in range(5):
-            run = self.directory / f"{name}{attempt}"
-            process = subprocess.Popen(
-                [*command, f"hydra.run.dir={run}"],
-                cwd=self.directory,
-                env=self.env,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            while process.poll() is None and not rows(run):
-                time.sleep(0.02)
-            time.sleep(0.3 * float(next(iter(_written(run)), {}).get("seconds", 0)))
-            process.send_signal(signal.SIGTERM)
-            said = process.communicate(timeout=120)[1]
-            saved = re.search(r"saved epoch \d+, step (\d+)", said)
-            within = (saved is not None and int(saved[1]) % steps > 0) or "anew; continue" in said
-            if process.returncode == 143 and within:
-                assert report(run)["status"] == "preempted"
-                return run
-            assert process.returncode in (0, 143), said
-        raise AssertionError(f"no run was stopped within an epoch: take more epochs, or longer ones. {said}")
+        (self.directory / "stopping.py").write_text(STOP)
+        stop = ("+callbacks.stop._target_=stopping.Stop", f"+callbacks.stop.step={step}")
+        done = self.train(*overrides, *stop, f"hydra.run.dir={name}")
+        assert done.returncode == 143, done.stderr
+        run = self.directory / name
+        assert report(run)["status"] == "preempted"
+        return run
 
 
 def rows(run: Path) -> list[dict[str, str]]:

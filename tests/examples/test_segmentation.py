@@ -54,7 +54,7 @@ def strobe(project: Path) -> Strobe:
             env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         assert finished.returncode == code, finished.stdout + finished.stderr
@@ -146,7 +146,7 @@ def test_the_projects_own_tests_pass(project: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(project)])},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr

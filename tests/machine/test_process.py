@@ -15,7 +15,7 @@ def test_a_process_runs_while_it_does_and_is_not_another_with_its_number() -> No
     ended = subprocess.Popen([sys.executable, "-c", ""])
     time.sleep(0.1)
     started = time.time()
-    while is_running(ended.pid, started) and time.time() < started + 20:
+    while is_running(ended.pid, started) and time.time() < started + 120:
         time.sleep(0.05)  # a zombie until it is waited for
     assert not is_running(ended.pid, started)
     ended.wait()
@@ -26,6 +26,8 @@ def test_what_no_process_can_have_as_its_number_does_not_run() -> None:
 
 
 def test_the_age_grows() -> None:
+    began = time.monotonic()
     first = process_age_s()
     time.sleep(0.05)
-    assert 0 < first < process_age_s() < first + 5
+    second = process_age_s()
+    assert 0 < first < second < first + time.monotonic() - began + 0.1

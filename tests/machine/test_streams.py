@@ -16,7 +16,7 @@ def shell(code: str, redirection: str, **env: str) -> subprocess.CompletedProces
     script = f'set -o pipefail; "$0" -c "$1" {redirection}'
     command = ["bash", "-c", script, sys.executable, HEAD + code]
     env = {"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin", **env}
-    return subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", check=False, timeout=60)
+    return subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", check=False, timeout=300)
 
 
 MANY = "for line in range(100_000): print('line', line)\n"

@@ -1,6 +1,7 @@
 """What stands in a terminal's last line for the moment."""
 
 import io
+import re
 import time
 from types import SimpleNamespace
 
@@ -34,7 +35,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def wait_for(terminal: Terminal, text: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while text not in terminal.getvalue():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -42,7 +43,8 @@ def wait_for(terminal: Terminal, text: str) -> None:
 
 def test_what_takes_long_is_said_and_taken_away_again(terminal: Terminal) -> None:
     with transient.doing("importing torch"):
-        wait_for(terminal, "importing torch ... 0 s")
+        wait_for(terminal, "importing torch ... ")
+    assert re.search(r"importing torch \.\.\. \d+ s", terminal.getvalue())
     assert terminal.line == ""
     assert "\n" not in terminal.getvalue()
 
@@ -80,7 +82,7 @@ def test_the_time_before_an_exec_is_not_this_programs(monkeypatch: pytest.Monkey
             return time.time() - own - 1000
 
     monkeypatch.setattr("strobe.machine.process.psutil.Process", OfAShell)
-    assert 0 < process_age_s() < own + 60
+    assert 0 < process_age_s() < own + 500
 
 
 def test_commands_are_typed_elsewhere_as_they_were_here(monkeypatch: pytest.MonkeyPatch) -> None:

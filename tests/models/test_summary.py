@@ -91,7 +91,7 @@ def test_a_model_is_shown_layer_by_layer(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["model=nope"], "model=nope: no such option; There are: cnn"),
+        (["model=nope"], "model=nope: no such option; there are: cnn"),
         (["model=mlp", "model.hiden=[1]"], "model.hiden"),
         (["optimizer.lr=-1"], "optimizer.lr=-1: must be"),
         (["model=vit", "model.patch=5"], "model.patch=5 does not divide 28x28"),

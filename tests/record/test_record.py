@@ -1,5 +1,6 @@
 """The run directory: valid at every moment, honest about what became of a run."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -81,12 +82,13 @@ def test_a_reader_never_sees_half_a_report(start: Callable[..., RunRecord]) -> N
 
     reader = threading.Thread(target=read)
     reader.start()
-    for size in range(0, 100_000, 1000):
-        record.update(padding="x" * size)
+    sizes = itertools.count(step=1000)
+    while (size := next(sizes)) < 100_000 or len(set(seen)) < 2:
+        record.update(padding="x" * (size % 100_000))
     done.set()
     reader.join()
     assert broken == []
-    assert len(set(seen)) > 1
+    assert len(set(seen)) > 1, "it has read while there were several"
     assert [path.name for path in record.directory.glob(".*")] == []
 
 
@@ -190,7 +192,7 @@ def test_one_directory_takes_one_run_however_many_begin_at_once(tmp_path: Path) 
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    errors = [process.communicate(timeout=30)[1] for process in begun]
+    errors = [process.communicate(timeout=300)[1] for process in begun]
     assert sorted(process.returncode for process in begun) == [0, 1, 1, 1]
     assert sum("already holds a run" in error for error in errors) == 3
     assert report(tmp_path / "run")["pid"] in [process.pid for process in begun if process.returncode == 0]

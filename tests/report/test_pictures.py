@@ -21,7 +21,7 @@ from strobe.report.collect import Run, collect
 from strobe.report.columns import bests, columns_of
 from strobe.report.comparison import comparison_page
 from strobe.report.curves import curves
-from strobe.report.drawing import canvas, limits, png
+from strobe.report.drawing import canvas, legend, limits, png
 from strobe.report.plots import pictures
 from strobe.report.scales import scale_of
 from strobe.report.searches import objectives_of, search_pictures, studies_in
@@ -286,3 +286,23 @@ def test_a_page_of_a_thousand_runs_is_small_and_one_of_more_says_what_it_leaves_
 def test_a_long_value_leaves_room_for_the_others_on_the_terminal() -> None:
     runs = [run_of({"model.layers": json.dumps(list(range(number)))}, number / 100) for number in (40, 50)]
     assert max(map(len, terminal_table(runs, group(runs)).splitlines()[:3])) < 80
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_legend_is_read_at_390_pixels_and_none_of_it_is_cut_off(columns: int) -> None:
+    figure, axes = canvas()
+    for number in range(4):
+        axes.plot([0, 1], label=f"optimizer.lr=0.0{number} model.hidden=[256,128,64] data.batch_size=128  n=3")
+    height = figure.get_figheight()
+    legend(figure, columns=columns)
+    png(figure)
+    (box,) = figure.legends
+    pixels = 366 / (figure.get_figwidth() * 72)  # of a telephone's page, in a point
+    assert all(float(text.get_fontsize()) * pixels > 10 for text in box.get_texts())
+    assert ["".join(text.get_text().split()) for text in box.get_texts()] == [
+        f"optimizer.lr=0.0{number}model.hidden=[256,128,64]data.batch_size=128n=3" for number in range(4)
+    ]
+    extent = box.get_window_extent()
+    assert extent.x0 >= 0
+    assert extent.x1 <= figure.bbox.width
+    assert extent.height / figure.dpi < figure.get_figheight() - height + 0.15, "the axes keep their height"

@@ -233,7 +233,7 @@ def test_a_signal_from_outside_ends_the_command_in_good_order(
     training: subprocess.Popen[str], tmp_path: Path, train_tiny: Train, number: int, code: int, status: str
 ) -> None:
     training.send_signal(number)
-    _, errors = training.communicate(timeout=60)
+    _, errors = training.communicate(timeout=300)
     directory = tmp_path / "run"
     assert training.returncode == code
     assert "Traceback" not in errors

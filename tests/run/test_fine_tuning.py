@@ -92,7 +92,7 @@ def test_a_net_of_torchvision_is_tuned_and_needs_its_file_no_more(train_tiny: Tr
     picture = tmp_path / "p.png"
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(picture)
     assert len(predict(net, [picture]).pictures) == 1
-    difference = export(net, "torch_export", tmp_path / "net.pt2")
+    difference = export(net, "torch_export", tmp_path / "net.pt2").difference
     assert difference is not None
     assert difference < 1e-4
     assert evaluate(run) == {name: value for name, value in report(run)["metrics"].items() if "test/" in name}

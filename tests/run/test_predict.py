@@ -17,6 +17,7 @@ from strobe.commands.trust import main as trust
 from strobe.data.datamodule import ImageDataModule
 from strobe.data.idx import MNIST
 from strobe.data.image_folder import ImageFolder
+from strobe.data.picture import Fit
 from strobe.data.root import default_root
 from strobe.errors import ConfigError
 from strobe.record.checkpoints import preparation_of
@@ -222,10 +223,22 @@ class Recorder(nn.Module):
         return torch.zeros(len(images), 2)
 
 
+def test_several_digits_on_a_picture_are_said(
+    prepared_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = Image.new("L", (300, 200), 255)
+    for left in (60, 200):
+        sheet.paste(0, (left, 50, left + 15, 150))
+    sheet.save(tmp_path / "eleven.png")
+    assert main([str(prepared_run), str(tmp_path / "eleven.png")]) == 0
+    assert f"{tmp_path / 'eleven.png'}: several digits, it seems" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("wanted", [None, "larger", "gray as color"])
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
 def test_a_folders_picture_reaches_the_net_as_in_training_pixel_for_pixel(
-    tmp_path: Path, channels: int, wanted: str | None
+    tmp_path: Path, channels: int, wanted: str | None, fit: Fit
 ) -> None:
     random = np.random.default_rng(0)
     for name in ("cat", "dog"):
@@ -234,7 +247,9 @@ def test_a_folders_picture_reaches_the_net_as_in_training_pixel_for_pixel(
             pixels = random.integers(0, 256, (40 + number, 70 - 3 * number, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{number}.png")
     data = ImageDataModule(
-        ImageFolder(folder=str(tmp_path / "pets"), size=(20, 24), channels=channels), root=tmp_path / "data", val_size=0
+        ImageFolder(folder=str(tmp_path / "pets"), size=(20, 24), channels=channels, fit=fit),
+        root=tmp_path / "data",
+        val_size=0,
     )
     match wanted:
         case "larger":
@@ -254,6 +269,7 @@ def test_a_folders_picture_reaches_the_net_as_in_training_pixel_for_pixel(
         tuple(facts["classes"]),
         stored_shape=tuple(facts["stored_shape"]),
         preparation=facts["preparation"],
+        fit=facts["fit"],
     )
     (record,) = (tmp_path / "data").rglob("split.json")
     predict(saved, [tmp_path / "pets" / name for name in json.loads(record.read_text())["test"]])

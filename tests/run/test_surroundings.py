@@ -212,7 +212,7 @@ class Terminal:
     def read_until(self, *paths: str) -> None:
         """Keep reading what the command prints until files are there."""
         assert self.master is not None
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline and not all(any(self.cwd.glob(path)) for path in paths):
             if select.select([self.master], [], [], 0.1)[0]:
                 os.read(self.master, 65536)
@@ -224,7 +224,7 @@ class Terminal:
 
     def exit_code(self) -> int:
         assert self.process is not None
-        return self.process.wait(120)
+        return self.process.wait(300)
 
 
 @pytest.mark.slow

@@ -51,8 +51,16 @@ class Sweeps:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=240)  # only a hang takes so long, on a busy machine too
+    output, _ = process.communicate(timeout=600)  # only a hang takes so long, on a busy machine too
     return process.returncode, output
+
+
+def says(process: subprocess.Popen[str], text: str) -> str:
+    """Read what a sweep prints until a line holds a text; returns the line."""
+    assert process.stdout is not None
+    while text not in (line := process.stdout.readline()):
+        assert line, f"it ended without {text!r}"
+    return line
 
 
 def jobs(cwd: Path) -> dict[str, dict[str, Any]]:

@@ -1,8 +1,8 @@
 """A sweep whose earlier driver is gone, with jobs on other machines that may be gone too."""
 
 import json
-import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,10 +17,36 @@ from tests.sweeps.pretend import Pretend, well
 BATCH = [["sweep.name=s", f"seed={seed}"] for seed in (1, 2)]
 
 
+class Clock:
+    """Stands in for the time that passes while a sweep watches: half of what is silence, whenever it is asked.
+
+    Attributes:
+        meanwhile: What the other machine does each time.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        self.meanwhile()
+        self._now += 2 * alive.BEAT_S
+        return self._now
+
+
 @pytest.fixture
-def interrupted(tmp_path: Path, planner: Planner, monkeypatch: pytest.MonkeyPatch) -> Pretend:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(alive, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, planner: Planner, clock: Clock) -> Pretend:
     """A grid of which another machine seems to train the first job."""
-    monkeypatch.setattr(alive, "_SILENT_S", 2.5)
     pretend = Pretend(tmp_path / "s", planner)
     (job, _) = pretend.grid(BATCH)
     beat(job.directory)
@@ -46,28 +72,19 @@ def test_a_job_whose_machine_falls_silent_is_begun_again(
     assert "000_seed=1: its machine is silent; it is begun again" in said
 
 
-def test_a_job_that_another_machine_goes_on_with_is_left_to_it(interrupted: Pretend) -> None:
+def test_a_job_that_another_machine_goes_on_with_is_left_to_it(interrupted: Pretend, clock: Clock) -> None:
     directory = interrupted.directory / "000_seed=1"
-
-    def trains() -> None:
-        for _ in range(8):
-            time.sleep(0.5)
-            beat(directory)
-        beat(directory, status="completed", objective=0.75)
-
-    other = threading.Thread(target=trains)
-    other.start()
+    left = iter([True] * 12)
+    clock.meanwhile = lambda: beat(
+        directory, **({} if next(left, None) else {"status": "completed", "objective": 0.75})
+    )
     jobs = interrupted.grid(BATCH)
-    other.join()
     assert (jobs[0].status, jobs[0].objective) == ("completed", 0.75)
     assert interrupted.trained == ["000_seed=1", "001_seed=2"]
 
 
-def test_a_trial_whose_machine_falls_silent_is_begun_again(
-    tmp_path: Path, planner: Planner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(alive, "_SILENT_S", 2.5)
-
+@pytest.mark.usefixtures("clock")
+def test_a_trial_whose_machine_falls_silent_is_begun_again(tmp_path: Path, planner: Planner) -> None:
     def stopped(job: object, count: int) -> dict[str, object]:
         return well(job, count) if count else {"status": "interrupted"}  # type: ignore[arg-type]
 

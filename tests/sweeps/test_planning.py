@@ -68,7 +68,7 @@ def looked_at(cfg: DictConfig) -> list[Any]:
 
 
 @given(drawn)
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_config_that_is_lent_is_the_one_that_hydra_composes(planner: Planner, overrides: list[str]) -> None:
     def lent() -> list[Any]:
         with planner.lent(overrides) as cfg:

@@ -281,7 +281,7 @@ def test_leaving_this_machine_ends_its_jobs_unless_they_are_to_be_left(job: Job,
         if detach:
             assert child.is_running()
             place.kill(job)
-        assert keeper.wait(10) == 0
+        assert keeper.wait(120) == 0
     assert Submission(job).was_asked
     assert place.wait(1) == [(job, End())]
     place.ask(job, signal.SIGTERM)  # of a job that is gone, nothing

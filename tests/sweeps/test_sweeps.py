@@ -135,7 +135,7 @@ def test_a_search_whose_driver_was_killed_goes_on_also_with_a_torn_journal(sweep
     pids = [each["pid"] for each in jobs(tmp_path).values()]
     process.kill()
     process.communicate()
-    until(lambda: not any(is_alive(pid) for pid in pids), seconds=10)
+    until(lambda: not any(is_alive(pid) for pid in pids))
     before = jobs(tmp_path)
     journal = tmp_path / "outputs/sweeps/s/optuna.log"
     journal.write_bytes(journal.read_bytes()[:-25])

@@ -3,6 +3,7 @@
 import math
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from strobe.errors import ConfigError, PreemptedError
 from strobe.models.vae import VAENet
 from strobe.run.evaluation import evaluate
-from strobe.tasks.pictures import Pixels, grid
+from strobe.tasks.pictures import Pixels, grid, show
 from strobe.tasks.vae import VAE
 from tests.conftest import Train, report
 from tests.run.test_faults import stopping
@@ -162,3 +163,11 @@ def test_a_grid_holds_every_picture(count: int, size: tuple[int, int], channels:
     last = page[:, 2 + 10 * row : 10 + 10 * row, 2 + 12 * column : 12 + 12 * column]
     expected = pictures[-1] if shown == channels else pictures[-1].mean(dim=0, keepdim=True)
     assert torch.equal(last, (expected * 255).round().to(torch.uint8))
+
+
+def test_a_picture_that_can_not_be_written_costs_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "pictures").touch()  # where the folder would be
+    trainer = SimpleNamespace(is_global_zero=True, is_last_batch=True, current_epoch=0, loggers=[])
+    trainer.default_root_dir = str(tmp_path)
+    show(trainer, "samples", torch.rand(4, 1, 8, 8))  # type: ignore[arg-type]
+    assert "No picture of samples: " in caplog.text

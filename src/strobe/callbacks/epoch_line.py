@@ -68,13 +68,14 @@ def _by_split(names: list[str], row: dict[str, Any]) -> list[str]:
     for name in names:
         split, slash, of_split = name.partition("/")
         is_known = bool(slash) and split in parts
-        parts[split if is_known else ""].append(f"{of_split if is_known else name} {_number(row[name])}")
+        parts[split if is_known else ""].append(f"{of_split if is_known else name} {shown(row[name])}")
     # The loss first, as everybody reads it.
     ordered = {split: sorted(texts, key=lambda text: not text.startswith("loss ")) for split, texts in parts.items()}
     return [f"{split} {' '.join(texts)}".strip() for split, texts in ordered.items() if texts]
 
 
-def _number(value: float) -> str:
+def shown(value: float) -> str:
+    """A metric as it is told: to four decimals, or to four digits where those would hide it."""
     return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e5 else f"{value:.4g}"
 
 

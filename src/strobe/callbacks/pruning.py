@@ -6,6 +6,7 @@ from pathlib import Path
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from strobe.callbacks.epoch_line import shown
 from strobe.callbacks.recorder import recorder_of
 from strobe.errors import PrunedError, first_line
 from strobe.machine.text import printable
@@ -42,7 +43,8 @@ class Pruning(Checkpoint):
             prune = self._is_worse(value, epoch)
         last = trainer.max_epochs is not None and epoch + 1 == trainer.max_epochs
         if trainer.strategy.broadcast(prune) and not last:
-            raise PrunedError(f"pruned after epoch {epoch + 1}: {self.metric} is {value}, others do better")
+            told = "unknown" if value is None else shown(value)
+            raise PrunedError(f"pruned after epoch {epoch + 1}: {self.metric} is {told}, others do better")
 
     def _is_worse(self, value: float, epoch: int) -> bool:
         self._untold[epoch] = value

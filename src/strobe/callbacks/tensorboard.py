@@ -141,21 +141,19 @@ class TensorBoardPages(Callback):
 def log_hparams(trainer: Trainer, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
     """Fill the HParams page: the settings of the run and its final metrics, once they are known.
 
-    Its metrics have to be scalars, each of which has a card. So those of the best weights are points on the cards of
-    their curves, under the name of a run of their own, and what has no curve, a test's, stands among the settings.
+    A metric there has to be a scalar, which has a card: those are the curves, of which TensorBoard takes the last
+    values. So what is no curve stands among the settings: the best weights' values, and a test's.
     Which settings come first is left to TensorBoard: those that differ between the runs it is shown.
     """
     with _told_instead_of_raised("HParams"):  # the run is trained and tested, and has yet to be completed
-        recorder = recorder_of(trainer)
-        curves = {name: value for name, value in metrics.items() if name in recorder.best_metrics}
-        others = {name: value for name, value in metrics.items() if name not in curves}
-        # By the alphabet those of training would come first, which nobody compares runs by.
-        curves = {name: value for name, value in curves.items() if name.startswith("val/")} or curves
-        step = trainer.global_step if recorder.kept.best is None else recorder.kept.best["step"]
+        curves = recorder_of(trainer).best_metrics
         for logger in _loggers(trainer):
             logger.experiment.add_text("result", _as_table(metrics), max(0, trainer.global_step - 1))
             if isinstance(logger, TensorBoard):
-                logger.log_row({**hparams(config), **others}, curves, max(0, step - 1))
+                # Those of training nobody compares runs by; by the alphabet, the rest comes after the settings.
+                compared = {name: value for name, value in metrics.items() if not name.startswith("train/")} or metrics
+                results = {f"{name} (best)" if name in curves else name: value for name, value in compared.items()}
+                logger.log_row({**hparams(config), **results})
             else:  # under names of their own: as val/acc and so on they would add a point to the curves
                 final = {f"final/{name}": value for name, value in metrics.items()}
                 logger.log_hyperparams(hparams(config), final, step=trainer.global_step)

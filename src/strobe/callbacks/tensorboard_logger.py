@@ -8,11 +8,9 @@ from typing import Any
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard import FileWriter
-from torch.utils.tensorboard.summary import hparams, scalar
+from torch.utils.tensorboard.summary import hparams
 
-BEST = "best"
-"""Name of the directory, and of TensorBoard's run, that has a row in HParams."""
-
+_ROW = ".hparams"  # how the name of the file ends that holds the run's row in HParams
 _CURVES = ("train/", "val/")
 
 
@@ -56,31 +54,27 @@ class TensorBoard(TensorBoardLogger):
         """Write scalars that make curves."""
         if self.in_test:
             return
-        curves = {name: value for name, value in metrics.items() if name != "epoch"}
+        curves = {_as_card(name): value for name, value in metrics.items() if name != "epoch"}
         super().log_metrics(curves, step)
         if not self._laid_out and not self._seen.issuperset(curves):
             self._seen.update(curves)
             self._lay_out()
 
     @rank_zero_only
-    def log_row(self, settings: Mapping[str, bool | int | float | str], curves: Mapping[str, float], step: int) -> None:
-        """Write this run's row in HParams.
+    def log_row(self, settings: Mapping[str, bool | int | float | str]) -> None:
+        """Write this run's row in HParams, of which TensorBoard takes the last values of the curves for the metrics.
 
         Args:
             settings: Its columns, of which TensorBoard shows those first that differ between runs.
-            curves: Its metrics: points on the cards of their curves.
-            step: At which.
         """
+        self.experiment.flush()  # TensorBoard reads one file after the other, and comes back to none
+        for path in Path(self.log_dir).glob(f"events.*{_ROW}"):  # of a run that was resumed: it would go by the first
+            path.unlink(missing_ok=True)
         # Without the summary of the experiment: it would fix an order of columns, and hide what other runs have more.
-        _, *row = hparams(dict(settings), dict(curves))  # type: ignore[no-untyped-call]
-        points = [scalar(name, value) for name, value in curves.items()]  # type: ignore[no-untyped-call]
-        directory = Path(self.log_dir) / BEST
-        if directory.is_dir():  # of a run that was resumed: TensorBoard would go by the first row that it finds
-            for path in directory.glob("events.*"):
-                path.unlink(missing_ok=True)
-        writer = FileWriter(f"{self.log_dir}/{BEST}")
-        for summary in [*points, *row]:
-            writer.add_summary(summary, step)
+        _, *row = hparams(dict(settings), {})  # type: ignore[no-untyped-call]
+        writer = FileWriter(self.log_dir, filename_suffix=_ROW)
+        for summary in row:
+            writer.add_summary(summary)
         writer.close()
 
     def _lay_out(self) -> None:
@@ -92,3 +86,8 @@ class TensorBoard(TensorBoardLogger):
             cards = {name: ["Multiline", [f"{split}{re.escape(name)}$" for split in _CURVES]] for name in both}
             self.experiment.add_custom_scalars({"train and val": cards})
             self._laid_out = True
+
+
+def _as_card(name: str) -> str:
+    """TensorBoard goes by the alphabet: the rate comes after the curves that people look at first."""
+    return f"train/{name}" if name == "lr" or name.startswith("lr-") else name

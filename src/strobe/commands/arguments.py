@@ -7,13 +7,27 @@ from pathlib import Path
 from strobe.config.slips import in_full, takes
 from strobe.errors import ConfigError
 
+_GLUED = re.compile("(-c)(job|hydra|all)")
 _OF_HYDRA = re.compile(r"[+~]*hydra[./@=]")
 
 
 def flag_first(arguments: Sequence[str]) -> list[str]:
-    """Hydra takes overrides only in one piece, so a ``-m`` between them has to move."""
-    flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
-    return [*flags, *(argument for argument in arguments if argument not in flags)]
+    """Hydra takes overrides only in one piece, so flags between them have to move."""
+    flags: list[str] = []
+    others: list[str] = []
+    words = list(arguments)
+    while words:
+        argument = words.pop(0)
+        takes_next = takes(argument, words[0] if words else None) and bool(words)
+        (flags if argument.startswith("-") else others).append(argument)
+        flags += [words.pop(0)] if takes_next else []
+    return [*flags, *others]
+
+
+def unglued(arguments: Sequence[str]) -> list[str]:
+    """A command in which ``-cjob`` is ``-c job``."""
+    parts = [(argument, _GLUED.fullmatch(argument)) for argument in arguments]
+    return [word for argument, glued in parts for word in (glued.groups() if glued else [argument])]
 
 
 def with_absolute_path(arguments: Sequence[str]) -> list[str]:

@@ -38,11 +38,12 @@ FLAGS = {
         *("--trust", "--checkpoint", "--top", "--as-is", "--invert", "--json", "--csv"),
         *("--help", "--version"),
     ),
-    "export": ("--format", "--output", "--trust", "--checkpoint", "--help", "--version"),
+    "export": ("--format", "--raw", "--dtype", "--output", "--trust", "--checkpoint", "--help", "--version"),
     "trust": ("--show", "--help", "--version"),
     "report": ("--out", "--diff", "--no-details", *_FILTERS, "--help", "--version"),
     "runs": (*_FILTERS, "--all", "--json", "--help", "--version"),
     "rm": ("--failed", "--yes", "--help", "--version"),
+    "new": ("--help", "--version"),
     "doctor": ("--root", "--help", "--version"),
     "benchmark": ("--rounds", "--root", "--models", "--batch-sizes", "--precisions", "--help", "--version"),
     "completion": ("--help", "--version"),
@@ -51,6 +52,7 @@ FLAGS = {
 
 VALUES = {
     "--format": ("onnx", "torch_export", "torchscript"),
+    "--dtype": ("uint8", "float32"),
     "--checkpoint": ("best.ckpt", "last.ckpt"),
     "--cfg": ("job", "hydra", "all"),
     "--status": STATUSES,
@@ -141,8 +143,10 @@ def _overrides(before: Sequence[str], current: str) -> Iterator[Candidate]:
     sign = mark[0] if mark else ""
     key, equals, value = current[len(sign) :].partition("=")
     if equals:
-        head = f"{sign}{key}={value[: value.rfind(',') + 1]}"
-        yield from ((f"{head}{word}", about) for word, about in _values(groups, keys, key, value))
+        # Of several values, and within a list that is open, the last.
+        head = f"{sign}{key}={value[: max(value.rfind(','), value.rfind('[')) + 1]}"
+        end = "]" if value.startswith("[") else ""
+        yield from ((f"{head}{word}{end}", about) for word, about in _values(groups, keys, key, value))
         return
     parent, dot, _ = key.rpartition(".")
     below = _entry(keys, parent).keys if dot else keys

@@ -13,13 +13,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from strobe.commands.resumed import RESUME_IN_A_FILE
 from strobe.commands.traces import make_directory, require_writable
+from strobe.config.hidden import hidden_files, overlooked_files
 from strobe.config.overrides import idle_additions
 from strobe.config.rules import RULES
 from strobe.config.tasks import idle_overrides, undirected
 from strobe.config.values import problems
 from strobe.config.written import learn_secrets, without_secrets
 from strobe.errors import ConfigError, require
-from strobe.machine.terminal import exit_code
+from strobe.machine.terminal import exit_code, tell
 from strobe.record.layout import REPORT
 from strobe.record.run_record import already_holds_a_run
 
@@ -47,15 +48,19 @@ class CheckFirst(Callback):
         if cfg.resume is not None and any(override.startswith("resume=") for override in typed):
             return  # the config of that run has been looked at before Hydra was asked
         with _refusals_end():
+            require(hidden_files(config.hydra))
             require(problems(cfg))
             require([*idle_additions(config.hydra), *idle_overrides(cfg, typed), *undirected(cfg, typed)])
             require([RESUME_IN_A_FILE] if cfg.resume is not None else [])
             new = config.hydra.output_subdir is not None
             require([already_holds_a_run(directory)] if new and _holds_a_run(directory) else [])
+            for line in overlooked_files(config.hydra):
+                tell(line)
             if cfg.validate == "only":
                 from strobe.config.plan import plan  # torch: only where targets and signatures are asked for
+                from strobe.run.rehearsal import Rehearsal
 
-                print(plan([cfg]))
+                print(plan([cfg], Rehearsal()))
                 raise SystemExit(0)
             make_directory(directory, f"{config.hydra.job.name}.log", new=new)
         if config.hydra.output_subdir is not None and without_secrets(config) is not None:
@@ -72,9 +77,12 @@ class CheckFirst(Callback):
         learn_secrets(_of_the_job(config))
         name, rule = OmegaConf.select(config, "sweep.name"), RULES["sweep.name"]
         with _refusals_end():
+            require(hidden_files(config.hydra))
             require([] if rule.holds(name) else [rule.refusal("sweep.name", name)])
             if config.get("validate") != "only":
                 require_writable(Path(config.hydra.sweep.dir))
+        for line in overlooked_files(config.hydra):
+            tell(line)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Write Hydra's record of a command that holds secrets; another launcher's jobs find one that Hydra wrote."""

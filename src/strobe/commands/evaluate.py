@@ -7,7 +7,7 @@ from pathlib import Path
 
 from strobe.commands.parser import Parser
 from strobe.commands.run_argument import require_run
-from strobe.commands.shorthand import run_directory
+from strobe.commands.shorthand import run_with_weights
 from strobe.commands.trust import add_flag
 from strobe.errors import ConfigError
 from strobe.machine.disk import disk_error
@@ -25,7 +25,7 @@ from strobe.record.settings import strict
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = Parser("evaluate", description=__doc__)
-    parser.add_argument("run", type=run_directory, help="a run directory, or latest")
+    parser.add_argument("run", type=run_with_weights, help="a run directory, or latest")
     parser.add_argument("overrides", nargs="*", help="changes to the run's config, as in trainer.accelerator=cpu")
     add_flag(parser)
     parser.add_argument("--checkpoint", default=BEST, help="a file under checkpoints/ (default: %(default)s)")

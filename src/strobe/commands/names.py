@@ -10,6 +10,7 @@ COMMANDS = {
     "report": "compare runs and sweeps, filtered by name, tag, note, date",
     "rm": "remove runs, or with --failed those that failed",
     "summary": "parameters, operations and shapes of models",
+    "new": "make a project of your own, with configs and tests that pass",
     "doctor": "check the installation",
     "benchmark": "measure speed beside something to compare",
     "completion": "what makes Tab complete these commands in bash, zsh and fish",

@@ -3,16 +3,12 @@
 import logging
 from pathlib import Path
 
-from strobe.errors import ConfigError, first_line
+from strobe.errors import first_line
 from strobe.machine.text import printable
-from strobe.record.details import DETAILS, FOLDER, Details, read_details
-from strobe.record.layout import BEST, CHECKPOINTS
-from strobe.record.report import read_report
+from strobe.record.details import FOLDER, Details
+from strobe.report.kept import kept_details
 
 log = logging.getLogger(__name__)
-
-_OF_THE_MACHINE = ("trainer.accelerator", "data.root", "data.num_workers", "data.eval_batch_size")
-_TESTED = ("test/acc", "test/rmse")  # what a run has logged that there are details of, and that was to be tested
 
 
 def write_run_page(directory: Path, out: Path, *, in_detail: bool = True) -> Path:
@@ -34,16 +30,9 @@ def write_run_page(directory: Path, out: Path, *, in_detail: bool = True) -> Pat
 
 def _details(directory: Path, *, keep: bool) -> tuple[Details | None, str]:
     """The details of a run's own test, and else, where there should be some, why there are none."""
-    try:
-        there = read_details(directory / FOLDER / DETAILS)
-    except ConfigError as error:
-        log.warning("%s", error)
-        there = None
-    own = there is not None and _is_of_own_test(there)
-    if there is not None and own and not _is_outdated(directory):
-        return there, ""
-    if not any(name in (read_report(directory).get("metrics") or {}) for name in _TESTED):
-        return None, ""
+    there = kept_details(directory)
+    if not there.is_to_be_tested:
+        return there.details, ""
     log.warning("Testing %s again for its page (--no-details leaves that out)", printable(str(directory)))
     try:
         # torch: not for runs that have no test, or were looked at before
@@ -51,24 +40,10 @@ def _details(directory: Path, *, keep: bool) -> tuple[Details | None, str]:
         from strobe.run.details import evaluate_in_detail
 
         tested = evaluate_in_detail(directory, download=False)
-        if keep and (own or there is None) and not (directory / FOLDER).is_symlink():
+        if keep and there.may_be_replaced:
             write_details(tested.details, tested.predictions, directory / FOLDER)
     except Exception as error:  # whatever a config of anyone's leads to: the rest of the page is worth having
         why = printable(f"No details of the test: {first_line(error)}")
         log.warning("%s", why)
         return None, why
     return tested.details, ""
-
-
-def _is_of_own_test(details: Details) -> bool:
-    """Whether they are of the best checkpoint on all of the run's own test data, wherever it was tested."""
-    changed = (override.lstrip("+").partition("=")[0] for override in details.overrides)
-    return details.checkpoint == BEST and all(key in _OF_THE_MACHINE for key in changed)
-
-
-def _is_outdated(directory: Path) -> bool:
-    """Whether the checkpoint is newer; one that is gone is not."""
-    try:
-        return (directory / CHECKPOINTS / BEST).stat().st_mtime > (directory / FOLDER / DETAILS).stat().st_mtime
-    except OSError:
-        return False

@@ -15,7 +15,7 @@ from strobe.machine.text import printable
 _LACKS = re.compile(r"the following arguments are required: .+")
 _UNKNOWN = re.compile(r"unrecognized arguments: (?P<typed>.+)")
 _CHOICE = re.compile(r"(?P<what>argument .+: invalid choice: '(?P<typed>.*)') \(choose from (?P<known>.+)\)")
-_EXAMPLES = {"run": "outputs/train/<date>/<time>", "pictures": "picture.png"}
+_EXAMPLES = {"run": "outputs/train/<date>/<time>", "pictures": "picture.png", "name": "my_project"}
 _IN_A_CHECKOUT = re.compile(r"python -m src\.(\w+)")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from strobe.commands.parser import Parser
 from strobe.commands.run_argument import require_run
-from strobe.commands.shorthand import run_directory
+from strobe.commands.shorthand import run_with_weights
 from strobe.commands.trust import add_flag
 from strobe.machine.logs import log_to_terminal
 from strobe.machine.streams import answer
@@ -20,7 +20,7 @@ from strobe.record.settings import strict
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 where a picture could not be read, after predicting the rest."""
     parser = Parser("predict", description=__doc__)
-    parser.add_argument("run", type=run_directory, help="a run directory, or latest")
+    parser.add_argument("run", type=run_with_weights, help="a run directory, or latest")
     parser.add_argument("pictures", type=Path, nargs="+", help="pictures of any size, directories, '**/*.png'")
     add_flag(parser)
     parser.add_argument("--checkpoint", default=BEST, help="a file under checkpoints/ (default: %(default)s)")
@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if predictions.dark_on_light * 2 > len(predictions.pictures):
         way_out = "leave out --as-is, or add --invert" if options.as_is else "try --invert"
         tell(f"These pictures are dark on light, the training images light on dark: {way_out}")
+    if several := predictions.of_several:
+        which = str(several[0]) if len(several) == 1 else f"{several[0]} and {len(several) - 1} more pictures"
+        tell(printable(f"{which}: several digits, it seems, and one answer for each picture: cut them apart"))
     for file, reason in predictions.refused:
         tell(printable(f"{file}: {reason}"))
     code = 0

@@ -1,8 +1,7 @@
 """One run's page, or runs compared: `python -m src.report <dir...> [--out DIR] [--tag TAG]`, `... --diff A B`."""
 
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strobe.commands.filters import add_filters, wanted
@@ -13,11 +12,12 @@ from strobe.commands.shorthand import run_directory
 from strobe.errors import ConfigError
 from strobe.machine.disk import disk_error
 from strobe.machine.logs import log_to_terminal
-from strobe.machine.streams import answer
+from strobe.machine.streams import answer, answer_columns
 from strobe.machine.terminal import exit_code
 from strobe.machine.text import printable
 from strobe.machine.transient import doing
 from strobe.record.layout import REPORT, TOKEN
+from strobe.record.report import Report
 from strobe.report.listing import Listed, Wanted, journal, listed
 
 _SHOWN = 40  # runs of a journal
@@ -49,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with doing("comparing the runs and drawing the report"):
             from strobe.report.write import write_report  # matplotlib: not for --help or --diff
 
-            told, places = _looked_up(options.directories, wanted(options))
+            told, places, known = _looked_up(options.directories, wanted(options))
             is_run = len(options.directories) == 1 and os.path.lexists(options.directories[0] / REPORT)
-            compared = told + write_report(places, out, page=not is_run)
+            compared = told + write_report(places, out, page=not is_run, known=known)
         if is_run:
             write_run_page(options.directories[0], out, in_detail=not options.no_details)
         return answer(f"{compared}\n\nwritten: {printable(str(out))}/report.html, summary.md, summary.csv")
@@ -61,12 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_code(error)
 
 
-def _looked_up(directories: Sequence[Path], looked_for: Wanted) -> tuple[str, Sequence[Path]]:
-    """The runs by date, where that is of use, and what is to be compared."""
+def _looked_up(directories: Sequence[Path], looked_for: Wanted) -> tuple[str, Sequence[Path], Mapping[Path, Report]]:
+    """The runs by date, where that is of use; what is to be compared; and the reports that were read for it."""
     if not looked_for and not any(map(_is_a_journal, directories)):
-        return "", directories
+        return "", directories, {}
     runs = _left(directories, looked_for)
-    return f"{_by_date(runs)}\n\n", [run.directory for run in runs] if looked_for and runs else directories
+    places = [run.directory for run in runs] if looked_for and runs else directories
+    return f"{_by_date(runs)}\n\n", places, {run.directory: run.report for run in runs}
 
 
 def _is_a_journal(directory: Path) -> bool:
@@ -89,4 +90,4 @@ def _left(directories: Sequence[Path], looked_for: Wanted) -> list[Listed]:
 
 def _by_date(runs: Sequence[Listed]) -> str:
     more = [f"... and {len(runs) - _SHOWN} older, see summary.csv"] if len(runs) > _SHOWN else []
-    return "\n".join([journal(runs[:_SHOWN], shutil.get_terminal_size().columns), *more])
+    return "\n".join([journal(runs[:_SHOWN], answer_columns()), *more])

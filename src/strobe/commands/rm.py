@@ -1,7 +1,8 @@
 """Remove runs after asking: `python -m src.rm <run dir...>`, or `python -m src.rm --failed [dir...]`.
 
 With --failed: runs that failed, diverged or ran out of memory, and those that were interrupted or killed before there
-was a checkpoint to resume from. Never one that is running. A sweep that is typed again runs the jobs that are gone.
+was a checkpoint to resume from. Never one that is running. A sweep that is typed again runs the jobs that are gone; of
+one without any job what is left goes too.
 """
 
 import os
@@ -11,14 +12,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from strobe.commands.emptied import is_emptied, remove_emptied
 from strobe.commands.parser import Parser
 from strobe.commands.shorthand import run_directory
 from strobe.errors import ConfigError, require
 from strobe.machine.logs import log_to_terminal
-from strobe.machine.streams import answer
+from strobe.machine.streams import answer, answer_columns
 from strobe.machine.terminal import exit_code, tell
 from strobe.machine.text import printable
-from strobe.record.find import OUTPUTS, has_checkpoint, run_directories
+from strobe.record.find import OUTPUTS, has_checkpoint, run_directories, sweep_directories
 from strobe.record.layout import CONFIG, FAILED, REPORT, STOPPED, TOKEN
 from strobe.record.lock import RunLock
 from strobe.record.report import read_report
@@ -49,12 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for why in stays.values():
             tell(printable(f"left: {why}"))
         runs = [run for run in found if run.directory not in stays]
-        if not runs:
+        sweeps = _emptied(runs, (options.directories or [OUTPUTS]) if options.failed else [])
+        if not runs and not sweeps:
             return answer("nothing to remove")
-        print(table(runs, shutil.get_terminal_size().columns), flush=True)
-        if not options.yes and not _agreed(len(runs)):
+        if runs:
+            print(table(runs, answer_columns(), whole=False), flush=True)
+        for sweep in sweeps:
+            print(printable(f"what is left of a sweep without runs: {sweep}"), flush=True)
+        if not options.yes and not _agreed(len(runs) + len(sweeps)):
             return answer("nothing was removed")
-        return _removed(runs, failed=options.failed)
+        return _removed(runs, sweeps, failed=options.failed)
     except (Exception, KeyboardInterrupt) as error:
         return exit_code(error)
 
@@ -125,13 +131,28 @@ def _agreed(number: int) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _removed(runs: Iterable[Listed], *, failed: bool) -> int:
+def _emptied(runs: Sequence[Listed], places: Iterable[Path]) -> list[Path]:
+    """Sweeps of which nothing but their own files is left, by now or without these runs."""
+    directories = [run.directory for run in runs]
+    sweeps = [directory.parent for directory in directories]
+    sweeps += [sweep for place in places for sweep in sweep_directories(place)]
+    return [sweep for sweep in dict.fromkeys(sweeps) if is_emptied(sweep, directories)]
+
+
+def _removed(runs: Iterable[Listed], sweeps: Iterable[Path], *, failed: bool) -> int:
     gone, code = 0, 0
     for run in runs:
         try:
             _remove(run.directory, failed=failed)
             gone += 1
         except (ConfigError, OSError, RecursionError) as error:  # the last: of folders that lie in each other
+            tell(printable(f"left: {error}"))
+            code = 1
+    for sweep in sweeps:
+        try:
+            remove_emptied(sweep)
+            gone += 1
+        except (ConfigError, OSError) as error:
             tell(printable(f"left: {error}"))
             code = 1
     return answer(f"{gone} removed") or code

@@ -1,7 +1,6 @@
 """List runs, the newest first: `python -m src.runs [dir...] [--status failed] [--json]`."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from strobe.commands.filters import add_filters, wanted
 from strobe.commands.parser import Parser
 from strobe.errors import ConfigError
 from strobe.machine.logs import log_to_terminal
-from strobe.machine.streams import answer
+from strobe.machine.streams import answer, answer_columns
 from strobe.machine.terminal import exit_code
 from strobe.record.find import OUTPUTS
 from strobe.report.listing import Listed, listed, table
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return answer(f"no {'such ' if looked_for else ''}runs below {', '.join(map(str, places))}")
     shown = runs if options.all else runs[:_SHOWN]
     more = [f"... and {len(runs) - len(shown)} older: --all"] if len(runs) > len(shown) else []
-    return answer("\n".join([table(shown, shutil.get_terminal_size().columns), *more]))
+    return answer("\n".join([table(shown, answer_columns()), *more]))
 
 
 def _plain(run: Listed) -> dict[str, object]:

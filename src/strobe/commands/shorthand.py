@@ -1,16 +1,21 @@
-"""What a person may type in short: `latest` for the newest run, a note without quotes; spelt out before it is used."""
+"""What a person may type in short: `latest` for the newest run of use, a note without quotes; spelt out first."""
 
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from strobe.errors import ConfigError
 from strobe.machine.rank import process_rank
 from strobe.machine.terminal import exit_code, tell
-from strobe.record.find import LATEST, OUTPUTS
+from strobe.record.find import LATEST, OUTPUTS, has_checkpoint
+
+Need = Literal["a checkpoint", "anything to resume"]
+"""What a run has to have, for it to be of use to a command."""
 
 _RUNS = ("resume", "init_from")  # keys that take one
+_THE_NEWEST = ("true", "True", "yes", "last", "newest")  # how people say it who come from elsewhere
 _OVERRIDE = re.compile(r"([+]{0,2})(\w+)=(.*)", re.DOTALL)
 _PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 _SWEEP = re.compile(r"sweep=(?!default$).+")
@@ -23,28 +28,53 @@ def run_directory(text: str) -> Path:
     Raises:
         SystemExit: With code 2, where there is no run yet.
     """
-    try:
-        return latest_or(text)
-    except ConfigError as error:
-        raise SystemExit(exit_code(error)) from None
+    return _typed(text, None)
 
 
-def latest_or(text: str) -> Path:
-    """The same for who handles errors.
+def run_with_weights(text: str) -> Path:
+    """The same for a command that needs a trained net: ``latest`` is the newest run that has saved one.
 
     Raises:
-        ConfigError: If there is no run yet.
+        SystemExit: With code 2, where there is none yet.
+    """
+    return _typed(text, "a checkpoint")
+
+
+def latest_or(text: str, needs: Need | None = None) -> Path:
+    """The same for who handles errors.
+
+    Args:
+        text: As typed.
+        needs: What the run has to have for its use.
+
+    Raises:
+        ConfigError: If there is no such run yet.
     """
     if text != LATEST or Path(text).exists():
         return Path(text)
     from strobe.report.listing import newest_run  # a table's library: not where no run is looked for
 
-    found = newest_run()
-    if found is None:
+    newest = newest_run()
+    if newest is None:
         raise ConfigError(f"{LATEST}: there is no run below {OUTPUTS}/ here; name a run directory")
+    found = newest if needs is None else newest_run(fits=lambda run: _has(run.directory, run.status, needs))
+    if found is None:
+        raise ConfigError(f"{LATEST}: no run below {OUTPUTS}/ has {needs}, the newest, {newest}, neither")
     if process_rank() == 0:
-        tell(f"{LATEST} is {found}")
+        tell(f"{LATEST} is {found}{'' if found == newest else f' ({newest} is newer, and without {needs})'}")
     return found
+
+
+def _typed(text: str, needs: Need | None) -> Path:
+    try:
+        return latest_or(text, needs)
+    except ConfigError as error:
+        raise SystemExit(exit_code(error)) from None
+
+
+def _has(run: Path, status: str, needs: Need) -> bool:
+    """Whether a run has it; one that was ended before its first checkpoint is resumed by beginning anew."""
+    return has_checkpoint(run) or (needs == "anything to resume" and status != "completed")
 
 
 def spelt_out(arguments: Sequence[str]) -> list[str]:
@@ -69,11 +99,13 @@ def _spelt(argument: str, in_a_sweep: bool) -> str:
             raise ConfigError(
                 f"{argument}: of a sweep that is typed again, its own jobs are the newest; name the directory"
             )
-        directory = str(latest_or(LATEST))
+        directory = str(latest_or(LATEST, "anything to resume" if key == "resume" else "a checkpoint"))
         if "SLURM_JOB_ID" in os.environ and directory != LATEST:
             reason = "SLURM may queue this job again, when another run is the newest"
             raise ConfigError(f"{key}={LATEST}: {reason}; name the directory: {key}={directory}")
         return f"{plus}{key}={directory if key == 'resume' or _PLAIN.fullmatch(directory) else quoted(directory)}"
+    if key in _RUNS and value in _THE_NEWEST and not Path(value).exists():
+        raise ConfigError(f"{argument}: names no run; the newest is {key}={LATEST}")
     if key == "note" and not _is_as_hydra_reads_it(value):
         return f"{plus}{key}={quoted(value)}"
     return argument

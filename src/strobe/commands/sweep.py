@@ -60,8 +60,9 @@ def grid(
     planner = _planner(config, loader)
     if config.validate == "only":
         from strobe.config.plan import plan  # torch: only where targets and signatures are asked for
+        from strobe.run.rehearsal import Rehearsal
 
-        print(plan(planner.each(batch)))
+        print(plan(planner.each(batch), Rehearsal()))
         return []
     settings = _settings(config, place)
     with settings.engine:
@@ -95,10 +96,11 @@ def search(
     settings, planner = _settings(config, place), _planner(config, loader)
     if config.validate == "only":
         from strobe.config.plan import plan  # as in `grid`
+        from strobe.run.rehearsal import Rehearsal
 
         with settings.engine:
             first = first_config(space, searching, planner, settings)
-        print(f"The first trial:\n{plan([first])}")
+        print(f"The first trial:\n{plan([first], Rehearsal())}")
         return
     with settings.engine:
         jobs, troubles = run_search(space, searching, planner, settings)

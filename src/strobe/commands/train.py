@@ -15,7 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from strobe.commands.arguments import flag_first, flag_values, refuse_unpickling, with_absolute_path, without_trust
+from strobe.commands.arguments import (
+    flag_first,
+    flag_values,
+    refuse_unpickling,
+    unglued,
+    with_absolute_path,
+    without_trust,
+)
 from strobe.commands.resumed import RESUME_IN_A_FILE, Resumed, resumed_run
 from strobe.commands.shorthand import spelt_out
 from strobe.commands.surroundings import settle
@@ -75,13 +82,13 @@ def _trained() -> int:
         if {"-V", "--version"} & set(typed):
             return answer(versions())
         require(f"{text!a}: is no text in UTF-8: type it otherwise" for text in typed if not _is_text(text))
-        typed = spelt_out(typed)
+        typed = spelt_out(unglued(typed))
         arguments, trusted = without_trust(typed)
-        arguments = with_absolute_path(flag_first(arguments))
+        arguments = with_absolute_path(arguments)
         refuse_unpickling(arguments)
         if "--hydra-help" not in arguments:
-            require(misspelt(arguments, CONF))
-        arguments = said_plainly(arguments, CONF)
+            require(misspelt(arguments, CONF))  # in the order in which a person has typed it
+        arguments = said_plainly(flag_first(arguments), CONF)
         resumed = resumed_run(arguments, trusted)
         if resumed is not None:
             if _answered(resumed, arguments):
@@ -142,8 +149,7 @@ def _story(cfg: DictConfig, overrides: Sequence[str]) -> float | None:
     hydra_config = HydraConfig.get()
     try:
         if hydra_config.mode == RunMode.RUN:
-            idle = [text for text in hydra_config.overrides.hydra if text.lstrip("+").startswith(_OF_SWEEPS)]
-            require(f"{text}: says where the jobs of a sweep run, and this is a single run: add -m" for text in idle)
+            require(idle_choices(hydra_config))
         require(problems(cfg))
         # torch and lightning take seconds: they are imported once the config is known to be right
         with doing("importing torch and Lightning"):
@@ -156,6 +162,12 @@ def _story(cfg: DictConfig, overrides: Sequence[str]) -> float | None:
         raise
 
 
+def idle_choices(hydra_config: Any) -> list[str]:
+    """What was chosen for a sweep's jobs, of a run that is none, a line each."""
+    idle = [text for text in hydra_config.overrides.hydra if text.lstrip("+").startswith(_OF_SWEEPS)]
+    return [f"{text}: says where the jobs of a sweep run, and this is a single run: add -m" for text in idle]
+
+
 def _answered(resumed: Resumed, arguments: Sequence[str]) -> bool:
     """Whether all that is asked for is a look at the config, or a plan."""
     if "job" in flag_values(arguments, "--cfg"):
@@ -165,8 +177,9 @@ def _answered(resumed: Resumed, arguments: Sequence[str]) -> bool:
         return True
     if resumed.cfg.validate == "only":
         from strobe.config.plan import plan  # torch: only where targets and signatures are asked for
+        from strobe.run.rehearsal import Rehearsal
 
-        print(plan([resumed.cfg]))
+        print(plan([resumed.cfg], Rehearsal()))
         return True
     return False
 

@@ -110,5 +110,5 @@ def data_problems(cfg: DictConfig) -> Iterator[str]:
 
 def _unknown(key: str, value: object, options: Sequence[str]) -> str:
     guess = nearest(str(value), options)
-    hint = f"did you mean {key}={guess}? " if guess else ""
-    return f"{key}={value}: no such option; {hint}There are: {listed(options)}"
+    hint = f"did you mean {key}={guess}? There" if guess else "there"
+    return f"{key}={value}: no such option; {hint} are: {listed(options)}"

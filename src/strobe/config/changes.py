@@ -11,8 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 from strobe.config.compose import CONF
 from strobe.config.meant import Known
 from strobe.config.nothing import said_plainly
-from strobe.config.overrides import dotted_keys, exists, misspelt_as, unreadable
+from strobe.config.overrides import dotted_keys, exists
 from strobe.config.slips import read
+from strobe.config.wording import misspelt_as, unreadable
 from strobe.errors import ConfigError, first_line, require
 
 

@@ -7,10 +7,11 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from strobe.config.hidden import hidden_files
 from strobe.config.nothing import said_plainly
 from strobe.config.overrides import explain, is_no_name, misspelt
 from strobe.config.place import CONF as CONF
@@ -39,7 +40,10 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
         place = None if config_dir is None else str(Path(config_dir).resolve()).replace("'", r"\'")
         searched = [] if place is None else [f"hydra.searchpath=['file://{place}']"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", overrides=[*searched, *overrides])
+            cfg = compose("train", overrides=[*searched, *overrides], return_hydra_config=True)
+        require(hidden_files(cfg.hydra))
+        with open_dict(cfg):
+            del cfg["hydra"]
         require(problems(cfg))
         return resolved(cfg)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:

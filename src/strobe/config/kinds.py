@@ -136,6 +136,8 @@ _LIBRARIES = frozenset(
 )
 
 NEEDS = {
+    "strobe.callbacks.wandb_logger.Wandb": ("wandb",),
+    "strobe.callbacks.mlflow_logger.MLflow": ("mlflow",),
     "lightning.pytorch.loggers.WandbLogger": ("wandb",),
     "lightning.pytorch.loggers.MLFlowLogger": ("mlflow",),
     "lightning.pytorch.loggers.CometLogger": ("comet_ml",),
@@ -229,7 +231,7 @@ def refusal(named: object) -> str:
         )
         return f"refused, because it has no {' and no '.join(lacking)} of its own"
     if package := _missing_package(named):
-        return f"needs the package {package!r}, which is not installed"
+        return f"needs the package {package!r}, which is not installed: pip install {package}"
     return ""
 
 

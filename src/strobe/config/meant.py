@@ -67,8 +67,9 @@ class Known:
 
     def for_option(self, group: str, option: str) -> str | None:
         """The overrides that are meant by an option that a group does not have."""
-        if option in self.groups.get(group, ()):
-            return f"{group}={option}"
+        for name in (option, word(option)):
+            if name in self.groups.get(group, ()):
+                return f"{group}={name}"
         if group == "callbacks" and word(option) in ("early_stopping", "earlystopping", "early_stop"):
             return "callbacks=early_stopping" if self._has_early_stopping() else _EARLY_STOPPING
         meant = option_here(group, option)

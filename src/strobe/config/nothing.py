@@ -41,4 +41,5 @@ def said_plainly(arguments: Sequence[str], conf: Path) -> list[str]:
 def _may_be_null(key: str) -> bool:
     # A class of a person's own may not know what ours are given; there, ~ takes an argument away.
     is_argument = key.partition(".")[0] in _CLASSES
-    return key in _MAY_BE_NULL or (key in RULES and not is_argument and RULES[key].holds(None))
+    is_read = key == "trainer.precision"  # null there is a precision, too
+    return key in _MAY_BE_NULL or (key in RULES and not is_read and not is_argument and RULES[key].holds(None))

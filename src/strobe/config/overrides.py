@@ -19,13 +19,11 @@ from yaml import YAMLError
 
 from strobe.config.meant import Known
 from strobe.config.rules import TOP_LEVEL
-from strobe.config.slips import SEVERAL, Typed, in_full, read
+from strobe.config.slips import SEVERAL, TOGETHER, Typed, in_full, read
 from strobe.config.spelling import listed, nearest
 from strobe.config.vocabulary import key_here
+from strobe.config.wording import called, misspelt_as, several, unreadable
 from strobe.errors import first_line
-from strobe.machine.program import typed
-
-_LISTS = ("hidden", "widths", "betas", "milestones", "tags", "devices", "class_weights")
 
 
 def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]:
@@ -50,6 +48,10 @@ def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]
     cause = error.__cause__ if isinstance(error.__cause__, HydraException | OmegaConfBaseException) else error
     if isinstance(cause, MissingConfigException) and str(cause).startswith("Cannot find primary config"):
         return [f"{first_line(cause)}; settings of your own are an experiment: experiment=<name> --config-dir=<dir>"]
+    if "does not support sweep type" in str(cause):
+        return [
+            f"{part.shown}: ranges are for a search: add sweep=optuna" for part in parts if "interval(" in part.shown
+        ]
     lines = [line.strip() for line in str(cause).splitlines() if line.strip() and "full_key" not in line]
     return lines or [repr(error)]
 
@@ -147,16 +149,16 @@ def _mistakes(typed_words: Sequence[Typed], folders: Sequence[Path], config_name
     alone: list[Typed] = []
     choices = []
     for each in typed_words:
-        if each.meant is None or each.meant.startswith("-") or "<" in each.meant:
+        if each.meant is None or each.meant.startswith("-") or "<" in each.meant or each.why == TOGETHER:
             alone.append(each)
             continue
         try:
             override = parser.parse_override(each.meant)
         except HydraException:
-            mistakes.append(unreadable(each.shown))
+            mistakes.append(called(each.shown, known) or unreadable(each.shown))
             continue
         if override.is_sweep_override() and not multirun and not each.why:
-            mistakes.append(_several(each.shown))
+            mistakes.append(several(each.shown))
         elif override.key_or_group in groups:
             wrong = _wrong_choices(override, known)
             if each.why:
@@ -191,63 +193,6 @@ def _mistakes(typed_words: Sequence[Typed], folders: Sequence[Path], config_name
     return mistakes
 
 
-def _several(text: str) -> str:
-    key, _, value = text.partition("=")
-    hint = ""
-    if re.search(r",\s", value):
-        hint = f"; one text is written {key}=\"'{value}'\""
-    elif key.rpartition(".")[2] in _LISTS:
-        hint = f"; a list is written {key}=[{value}]"
-    elif re.fullmatch(r"\d+,\d+", value) and "." in key and key.endswith(("lr", "decay", "dropout", "momentum")):
-        hint = f"; a number is written with a point: {key}={value.replace(',', '.')}"
-    return f"{text}: several values make a sweep, which needs -m: {' '.join(typed('train'))} -m ...{hint}"
-
-
-def misspelt_as(each: Typed, meant: str | None) -> str:
-    """What is wrong with how something is typed, in a line, and what is meant by it."""
-    shown = each.shown if each.meant or each.why == "no such flag" or each.shown.startswith("-") else repr(each.shown)
-    separator = " " if each.why.startswith("is not") else ": "
-    hint = f"; did you mean {shell(meant)}?" if meant else ""
-    if not hint and each.why == "no such flag":
-        hint = "; settings are typed as key=value, and --help shows them all"
-    return f"{shown}{separator}{each.why}{hint}"
-
-
-def shell(setting: str) -> str:
-    """Overrides as they are typed in a shell: one with spaces within in quotes."""
-    value = setting.partition("=")[2]
-    quoted = " " in value and "=" not in value
-    return f"'{setting}'" if quoted else setting
-
-
-def unreadable(text: str) -> str:
-    """What is wrong with an override that can't be parsed."""
-    if "=" not in text:
-        return f"{text!r} is not an override: write key=value"
-    key, _, value = text.partition("=")
-    repaired = f"{re.sub(r'[.]+', '.', key).strip('. ')}={value.lstrip('=').strip().rstrip(',').rstrip()}"
-    for setting in (repaired, _with_brackets(repaired)):
-        if setting != text and setting.partition("=")[0] and _can_be_read(setting):
-            return f"{text!r} can't be read; did you mean {shell(setting)}?"
-    return f"{text!r} can't be read: quote a value with special characters, as in {key}=\"'{value}'\""
-
-
-def _with_brackets(text: str) -> str:
-    """A list in the brackets that lists have here."""
-    key, _, value = text.partition("=")
-    if value.startswith("(") and value.endswith(")"):
-        return f"{key}=[{value[1:-1].rstrip(', ')}]"
-    return f"{text.rstrip(', ')}]" if value.startswith("[") and "]" not in value else text
-
-
-def _can_be_read(setting: str) -> bool:
-    try:
-        OverridesParser.create().parse_override(setting)
-    except HydraException:
-        return False
-    return True
-
-
 def _wrong_choices(override: Override, known: Known) -> list[str]:
     group, values = override.key_or_group, override.value()
     options = known.groups[group]
@@ -266,8 +211,12 @@ def _wrong_choices(override: Override, known: Known) -> list[str]:
         if name in options and isinstance(value, str):
             continue
         meant = known.for_option(group, name)
-        hint = f"did you mean {meant}? " if meant else ""
-        wrong.append(f"{group}={name}: no such option; {hint}There are: {listed(options)}")
+        begun = [option for option in options if option.startswith(f"{name}_")]
+        if meant is not None and len(begun) > 1 and meant.partition("=")[2] in begun:
+            wrong.append(f"{group}={name}: no such option; these begin so: {listed(begun)}")
+            continue
+        hint = f"did you mean {meant}? There" if meant else "there"
+        wrong.append(f"{group}={name}: no such option; {hint} are: {listed(options)}")
     return wrong
 
 

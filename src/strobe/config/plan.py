@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -21,13 +21,17 @@ from strobe.machine.table import aligned
 _ARCHITECTURE = ("task", "model")  # what a net is made of, beside the data
 
 
-def plan(cfgs: Iterable[DictConfig]) -> str:
+def plan(cfgs: Iterable[DictConfig], rehearsed: Callable[[Mapping[str, Any]], list[str]] | None = None) -> str:
     """Check configs, one after another, and say what they amount to.
+
+    Args:
+        cfgs: The configs.
+        rehearsed: Tells what else a run would refuse of the values of a config with which nothing else is wrong.
 
     Raises:
         ConfigError: If anything is wrong with any of them; lists all of it.
     """
-    tally = _Tally()
+    tally = _Tally(rehearsed)
     for cfg in cfgs:
         tally.add(cfg)
     for wrong in (tally.wrong_values, tally.wrong_targets, tally.wrong_when_built):
@@ -46,7 +50,8 @@ class _Tally:
     Once a value is wrong it looks at nothing but values, and then at nothing but values and targets.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rehearsed: Callable[[Mapping[str, Any]], list[str]] | None) -> None:
+        self._rehearsed = rehearsed
         self.jobs = self.steps = 0
         self.some_endless = False
         self.nets = Seen()
@@ -69,7 +74,10 @@ class _Tally:
         self.wrong_targets |= dict.fromkeys(wrong)
         if self.wrong_targets:
             return
-        self.wrong_when_built |= dict.fromkeys(problems_when_built(values, self._tried))
+        wrong = problems_when_built(values, self._tried)
+        if self._rehearsed is not None and not wrong:
+            wrong = self._rehearsed(values)
+        self.wrong_when_built |= dict.fromkeys(wrong)
         self.nets.add([json.dumps([values[group] for group in _ARCHITECTURE], sort_keys=True), _dataset(cfg)])
         self.steps += steps or 0
         self.some_endless |= steps is None

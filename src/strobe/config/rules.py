@@ -1,6 +1,7 @@
 """What each value of a config has to be: one table, and the words to say so."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -149,6 +150,33 @@ _SIZES = (
     *("convs_per_stage", "blocks_per_stage", "stem_kernel", "stem_stride"),
 )
 
+_PRECISIONS: tuple[object, ...] = (
+    *(64, 32, 16, "bf16", "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true"),
+    *("transformer-engine", "transformer-engine-float16"),
+)
+
+_PRECISION = Rule(
+    lambda value: value in (None, *_PRECISIONS, *map(str, _PRECISIONS)) and type(value) is not bool,
+    "64, 32, 16-mixed, bf16-mixed, 16-true, bf16-true or null",
+    "16-mixed",
+)
+
+_DEVICES = Rule(
+    lambda value: (
+        (value is not None and not isinstance(value, str))
+        or value == "auto"
+        or bool(re.fullmatch(r"-?[\d,\s]+", str(value)))
+    ),
+    "a whole number of at least 1, -1, a list of indices, or auto",
+    2,
+)
+
+_PROFILER = Rule(
+    lambda value: not isinstance(value, str) or value in ("simple", "advanced", "pytorch", "xla"),
+    "simple, advanced, pytorch or null",
+    "simple",
+)
+
 RULES: dict[str, Rule] = {
     "seed": whole(min=0, max=2**32 - 1, example=1),
     "name": label(or_=[None]),
@@ -206,6 +234,9 @@ RULES: dict[str, Rule] = {
     "trainer.limit_train_batches": _BATCH_LIMIT,
     "trainer.limit_val_batches": _BATCH_LIMIT,
     "trainer.limit_test_batches": _BATCH_LIMIT,
+    "trainer.precision": _PRECISION,
+    "trainer.devices": _DEVICES,
+    "trainer.profiler": _PROFILER,
     "trainer.num_nodes": whole(min=1, example=1),
     "trainer.log_every_n_steps": whole(min=1, or_=[None], example=50),
     "trainer.check_val_every_n_epoch": whole(min=1, or_=[None], example=1),

@@ -13,6 +13,12 @@ SHORT_FLAGS = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "
 SEVERAL = "one option makes a run, several a sweep"
 """What is wrong with a list of options, unless one of them is made to be laid over another."""
 
+TOGETHER = "several settings in one pair of quotes"
+"""What is wrong with overrides that the shell was told to keep together."""
+
+ONE_SWEEP = "sweeps are one at a time: choose one, or type the axes"
+"""What is wrong with several named sweeps."""
+
 _LONG = (*SHORT_FLAGS, "--help", "--hydra-help", "--version", "--resolve", "--run", "--multirun", "--info")
 _FLAGS = (*_LONG, "--shell-completion", "--experimental-rerun", "--trust")
 _IN_FULL = {**{short: flag for flag, short in SHORT_FLAGS.items()}, "-i": "--info"}
@@ -21,6 +27,7 @@ _ALONE = ("--multirun", "-m", "--run", "-r", "--help", "--version", "--resolve")
 _SHOWN = ("job", "hydra", "all")  # what --cfg takes
 _TOLD = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  # what --info takes, or nothing
 _KEY = re.compile(r"[A-Za-z_]\w*([./][A-Za-z_]\w*)*")
+_NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?")
 _FREE_TEXT = ("name", "note")
 _ONE_OPTION = ("data", "model", "optimizer", "scheduler", "loss", "task", "trainer")
 
@@ -121,9 +128,17 @@ def _word(first: str, words: list[str]) -> Typed:
             if _balanced(" ".join(parts).partition("=")[2]):
                 del words[: index + 1]
                 return Typed(" ".join(parts), " ".join(parts), "quote what has spaces, or leave them out")
+    if value.endswith(",") and following is not None and _is_value(following):
+        return _apart(first, words, ".+", "no spaces after commas")
+    if _NUMBER.fullmatch(value) and following is not None and _NUMBER.fullmatch(following):
+        return _apart(first, words, _NUMBER.pattern, "several values have commas between them")
     if key in _ONE_OPTION and re.fullmatch(r"\[[\w ]+(,[\w ]+)+\]", value):
         several = ",".join(name.strip() for name in value[1:-1].split(","))
         return Typed(first, f"-m {key}={several}", SEVERAL)
+    if re.fullmatch(r"[\w./]+=[^\s'\"\[{(]+(\s+[+~]*[\w./]+=[^\s'\"\[{(]+)+", first):
+        return Typed(repr(first), " ".join(first.split()), TOGETHER)
+    if key == "sweep" and re.fullmatch(r"\[?\w+(,\s*\w+)+\]?", value):
+        return Typed(first, "-m optimizer.lr=0.1,0.01 seed=1,2,3", ONE_SWEEP)
     if not key:
         return Typed(first, None, "is not an override: write key=value")
     if not value and following is not None and _is_value(following):
@@ -134,11 +149,22 @@ def _word(first: str, words: list[str]) -> Typed:
     if key != key.strip() or value != value.strip():
         meant = f"{key.strip()}={value.strip()}"
         return Typed(first, meant, "no spaces around =" if key != key.strip() else "")
+    if key == "tags" and value[:1] not in ("", "[") and following is not None and _is_value(following):
+        listed = _apart(first, words, ".+", "a list has brackets")
+        return Typed(listed.shown, f"tags=[{(listed.meant or '').removeprefix('tags=')}]", listed.why)
     if key in _FREE_TEXT and following is not None and _is_value(following):
         while words and _is_value(words[0]):
             first = f"{first} {words.pop(0)}"
         return Typed(first, first, "quote what has spaces")
     return Typed(first, first)
+
+
+def _apart(first: str, words: list[str], pattern: str, why: str) -> Typed:
+    """Values of a sweep with spaces between them."""
+    parts = [first]
+    while words and _is_value(words[0]) and re.fullmatch(pattern, words[0]):
+        parts.append(words.pop(0))
+    return Typed(" ".join(parts), ",".join(part.strip(",") for part in parts), why)
 
 
 def _without_equals(first: str, words: list[str]) -> Typed:
@@ -163,6 +189,8 @@ def _without_equals(first: str, words: list[str]) -> Typed:
     if is_key and following is not None and _is_value(following) and not following.startswith("="):
         words.pop(0)
         return Typed(f"{first} {following}", f"{first}={following}", "write key=value")
+    if first == "train":
+        return Typed(first, None, "is not an override: the command is there already, leave it out")
     if first in ("help", "version"):
         return Typed(f"{first!r}", f"--{first}", "is not an override")
     return Typed(first, None, "is not an override: write key=value")

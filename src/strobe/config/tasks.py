@@ -15,6 +15,8 @@ from strobe.record.layout import Mode
 CLASSIFICATION = "strobe.tasks.classifier.Classifier"
 """The task of a config that names none."""
 
+VAE = "strobe.tasks.vae.VAE"
+
 IMAGES = "strobe.data.datamodule.ImageDataModule"
 
 GIVEN = {"net": "model", "optimizer": "optimizer", "scheduler": "scheduler", "loss": "loss", "metrics": "metrics"}
@@ -47,7 +49,7 @@ _SHIPPED = {
         Interface(
             "strobe.tasks.regression.Regression", _WITH_NET | {"loss"}, {"loss": "min", "mae": "min", "rmse": "min"}
         ),
-        Interface("strobe.tasks.vae.VAE", _WITH_NET, {"loss": "min", "reconstruction": "min"}),
+        Interface(VAE, _WITH_NET, {"loss": "min", "reconstruction": "min"}),
         Interface("strobe.tasks.gan.GAN", frozenset(), {"frechet_pixels": "min"}),
     )
 }

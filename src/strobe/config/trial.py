@@ -3,38 +3,36 @@
 No file is written, nothing is fetched, and the random numbers of the run to come stay the same.
 """
 
-import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from strobe.config.attempt import Attempt
 from strobe.config.compose import plain
+from strobe.config.fits import problems_with_outputs
 from strobe.config.kinds import COLLECTIONS, NODES
 from strobe.config.parameters import Parameters
 from strobe.config.resolving import resolve
-from strobe.config.seclusion import Seclusion
 from strobe.config.seen import Seen
 from strobe.config.tasks import serves_images
-from strobe.errors import first_line
+from strobe.data.dataset import ImageDataset
+from strobe.errors import require
+from strobe.models.groups import parameter_groups
+from strobe.models.groups import problems as problems_with_groups
 from strobe.tasks.classifier import Classifier
 
-_IMAGES = 2  # in the batch that a net is tried with: normalization over a batch of one is an error
 _FACTORIES = ("optimizer", "scheduler")
 _STEPS = 1000  # of a schedule that is as long as the run, whose length is known only with its data
-_META = re.compile(
-    "(?<![a-z])meta(?![a-z])", re.IGNORECASE
-)  # of what torch says where values are needed, and there are none
-_PLAIN_SPEAKING = (ValueError, TypeError, RuntimeError)
 
 
 def problems_when_built(cfg: DictConfig | Mapping[Any, Any], tried: Seen | None = None) -> list[str]:
@@ -59,7 +57,7 @@ def problems_when_built(cfg: DictConfig | Mapping[Any, Any], tried: Seen | None 
         quiet.enter_context(redirect_stderr(StringIO()))
         trial = _Trial(config)
         # Our tasks keep the factories as they are; another's may refuse what it is given.
-        if rest in tried and _task_of(config).startswith("strobe.tasks."):
+        if rest in tried and _task_of(config).startswith("strobe.tasks.") and not trial.asks_for_groups():
             return trial.problems_of_factories()
         wrong = trial.problems()
         if not wrong and "task" in trial.made:
@@ -69,12 +67,25 @@ def problems_when_built(cfg: DictConfig | Mapping[Any, Any], tried: Seen | None 
 
 def _without_factories(config: Mapping[str, Any]) -> list[Any]:
     """All of a config that counts for what can be made of it, but for the optimizer and the schedule."""
-    data = config.get("data")
-    images = None
-    if data is not None and serves_images(data):
-        images = {key: value for key, value in data.items() if key != "seed"}  # which only has to be a number
+    data = {key: value for key, value in (config.get("data") or {}).items() if key != "seed"}  # which is any number
     others = ("task", "model", "loss", "metrics", "compile", "decay_norm_and_bias")
-    return [images, (config.get("monitor") or {}).get("metric"), *(config.get(key) for key in others)]
+    return [data, (config.get("monitor") or {}).get("metric"), *(config.get(key) for key in others)]
+
+
+def _knows_its_shape(dataset: object) -> bool:
+    """Whether a dataset tells the shape of its images once it is made, which takes a look at a directory at most."""
+    ships = str(getattr(dataset, "__module__", "")).startswith("strobe.")
+    return ships or isinstance(getattr(dataset, "shape", None), tuple)
+
+
+def _missing(paths: Sequence[Path]) -> list[str]:
+    """What is wrong with files that may not be fetched, in a line."""
+    lost = [str(path) for path in paths if not path.is_file()]
+    others = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+    return [
+        f"data.download=false: {path} is missing{others}; allow it (data.download=true) or point data.root at a copy"
+        for path in lost[:1]
+    ]
 
 
 def _task_of(config: Mapping[str, Any]) -> str:
@@ -110,7 +121,12 @@ class _Trial:
         self._keep("net", self._make("model", self.config.get("model")))
         self._factories()
         self._task()
+        self._groups()
         return self.wrong
+
+    def asks_for_groups(self) -> bool:
+        """Whether the parameters are shared out by their names, which the whole net tells."""
+        return bool((self.config.get("optimizer") or {}).get("groups"))
 
     def problems_of_factories(self) -> list[str]:
         """The same of the optimizer and the schedule alone, which nothing else depends on."""
@@ -129,22 +145,26 @@ class _Trial:
         arguments = {key: known[key] for key in given & known.keys() if key not in node}
         if takes is not None and "_args_" not in node and not {*takes.required} <= arguments.keys() | node.keys():
             return None  # for want of a fact that only the data knows
-        with _Attempt(self.wrong, path), torch.device("meta"):
+        with Attempt(self.wrong, path), torch.device("meta"):
             return instantiate(node, _partial_=True, _convert_="all")(**arguments)
         return None
 
     def _facts(self, data: Any) -> dict[str, Any]:
-        """What images tell of themselves without their files; nothing where the files decide, or of other data."""
-        if (
-            data is None
-            or not serves_images(data)
-            or not isinstance(getattr(resolve(data["dataset"]["_target_"]), "shape", None), tuple)
-        ):
+        """What data tell of themselves without their files, or at a glance at them; nothing where that takes a run."""
+        if data is None:
             return {}
-        with _Attempt(self.wrong, "data"):
+        named = resolve(data["_target_"])
+        with Attempt(self.wrong, "data"):
+            if not serves_images(data):
+                at_hand = hasattr(named, "facts_at_hand")
+                return dict(instantiate(data, _convert_="all").facts_at_hand()) if at_hand else {}
+            if not _knows_its_shape(resolve(data["dataset"]["_target_"])):
+                return {}
             dataset = instantiate(data["dataset"], _convert_="all")
             settings = {key: value for key, value in data.items() if key not in ("dataset", "augmentations")}
             self.data = instantiate(settings, _partial_=True, _convert_="all")(dataset=dataset)
+            if isinstance(dataset, ImageDataset) and not getattr(self.data, "download", True):
+                self.wrong += _missing(dataset.paths(self.data.root))
             facts = self.data.facts() if hasattr(self.data, "facts") else dataset.facts()
             return {**facts, "in_shape": self.data.in_shape, "num_classes": self.data.num_classes}
         return {}
@@ -159,7 +179,7 @@ class _Trial:
         tried = None
         if node is not None:
             node = {key: value for key, value in node.items() if key not in NODES["optimizer"].further}
-            with _Attempt(self.wrong, "optimizer"):
+            with Attempt(self.wrong, "optimizer"):
                 self.made["optimizer"] = instantiate(node, _convert_="all")
                 tried = self.made["optimizer"]([nn.Parameter(torch.zeros(2, 2))])
         if schedule is None:
@@ -171,7 +191,7 @@ class _Trial:
                 for key in NODES["scheduler"].filled
                 if takes is not None and key in takes.by_name and schedule.get(key) is None
             }
-            with _Attempt(self.wrong, "scheduler"):
+            with Attempt(self.wrong, "scheduler"):
                 factory = instantiate(schedule, _convert_="all")
                 made = factory(tried, **lengths)
                 if not isinstance(made, ReduceLROnPlateau):
@@ -179,11 +199,14 @@ class _Trial:
                 self.made["scheduler"] = factory
 
     def _task(self) -> None:
-        """Make the task, if all that it asks for is there; of a classifier, try the net and the loss."""
+        """Make the task, if all that it asks for is there; of those that ship, try the net and the loss."""
         node = self.config.get("task")
         named = Classifier if node is None else resolve(node["_target_"])
-        if isinstance(named, type) and issubclass(named, Classifier):
-            self._classify()
+        if (net := self.made.get("net")) is not None:
+            if self.data is not None and (wants := getattr(net, "wants", None)) is not None:
+                self.data.suit(**wants)  # a net may want its images in another size
+                self.facts["in_shape"] = self.data.in_shape
+            self.wrong += problems_with_outputs(named, net, self.made.get("loss"), self.facts, self.config["model"])
         if node is None:
             return
         settings = {key: self.config[key] for key in ("compile", "decay_norm_and_bias") if key in self.config}
@@ -194,80 +217,12 @@ class _Trial:
             return
         self._keep("task", self._make("task", node, offered))
 
-    def _classify(self) -> None:
-        """Give the net a batch of images, and the loss what it makes of them."""
-        shape, classes = self.facts.get("in_shape"), self.facts.get("num_classes")
-        net, loss = self.made.get("net"), self.made.get("loss")
-        if shape is None or classes is None or net is None:
-            return
-        if (wants := getattr(net, "wants", None)) is not None:  # a net may want its images in another size
-            self.data.suit(**wants)
-            shape = self.data.in_shape
-        logits = None
-        images = torch.zeros(_IMAGES, *shape, device="meta")
-        with _Attempt(self.wrong, "model", f"{type(net).__name__} fails on images {shape}: "), torch.no_grad():
-            logits = net(images)
-        if logits is None:
-            return
-        if not isinstance(logits, Tensor) or logits.shape != (_IMAGES, classes):
-            advice = self._advice(classes) if isinstance(logits, Tensor) else ""
-            self.wrong.append(
-                f"model: {type(net).__name__} makes {_described(logits)} of {_IMAGES} images {shape}; must be a tensor "
-                f"of shape ({_IMAGES}, {classes}), because there are {classes} classes{advice}"
-            )
-            return
-        if loss is None:
-            return
-        value = None
-        # Labels that don't exclude each other are a row of 0 and 1 for each image; else a class is a whole number.
-        several = getattr(loss, "several_labels", isinstance(loss, nn.BCEWithLogitsLoss))
-        targets = torch.zeros_like(logits) if several else torch.zeros(_IMAGES, dtype=torch.int64, device="meta")
-        with (
-            _Attempt(self.wrong, "loss", f"{type(loss).__name__} fails on logits {tuple(logits.shape)}: "),
-            torch.no_grad(),
-        ):
-            value = loss(logits, targets)
-        if value is not None and not (isinstance(value, Tensor) and value.numel() == 1):
-            self.wrong.append(
-                f"loss: {type(loss).__name__} makes {_described(value)} of a batch; must be one number, the mean"
-            )
-
-    def _advice(self, classes: int) -> str:
-        node = self.config["model"]
-        takes = Parameters.of(resolve(node["_target_"]))
-        if takes is None or not takes.take("num_classes"):
-            return ""
-        return f"; {'choose ' if 'num_classes' in node else 'add +'}model.num_classes={classes}"
-
-
-class _Attempt(Seclusion):
-    """Whatever is raised within becomes a line, unless it is for want of data, files or the network.
-
-    Args:
-        wrong: Takes the line.
-        path: Of the node that is tried.
-        where: What is said before what was raised.
-    """
-
-    def __init__(self, wrong: list[str], path: str, where: str = "") -> None:
-        super().__init__()
-        self.wrong, self.path, self.where = wrong, path, where
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        """Put what was raised into words."""
-        super().__exit__(kind, error, trace)
-        while isinstance(error, InstantiationException) and error.__cause__ is not None:  # a node within the node
-            error = error.__cause__
-        if error is None or not isinstance(error, Exception | SystemExit):
-            return False
-        needs_more = self.was_left or isinstance(error, OSError) or _META.search(str(error))
-        if not needs_more:
-            name = "" if isinstance(error, _PLAIN_SPEAKING) else f"{type(error).__name__}: "
-            self.wrong.append(f"{self.path}: {self.where}{name}{first_line(error)}")
-        return True
-
-
-def _described(made: object) -> str:
-    return (
-        f"a tensor of shape {tuple(made.shape)}" if isinstance(made, Tensor) else f"an object of {type(made).__name__}"
-    )
+    def _groups(self) -> None:
+        """Share the parameters of the task out among the groups of the optimizer."""
+        task = self.made.get("task")
+        if self.asks_for_groups() and "optimizer" in self.made:
+            groups = self.config["optimizer"]["groups"]
+            with Attempt(self.wrong, "optimizer.groups"):
+                require(problems_with_groups(groups, self.made["optimizer"]))
+                if task is not None:
+                    parameter_groups(task.named_parameters(), groups, optimizer=self.made["optimizer"])

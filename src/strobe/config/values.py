@@ -1,37 +1,21 @@
 """A config -> everything that is wrong with its values, found before anything heavy is imported."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from strobe.config.rules import RULES, shown
-from strobe.config.tasks import CLASSIFICATION, declared_mode, metric_problems, serves_images
-from strobe.errors import first_line
-from strobe.machine.secrets import MASK
+from strobe.config.gaps import absent, as_values, complete, unresolved
+from strobe.config.rules import RULES
+from strobe.config.tasks import VAE, declared_mode, interface, metric_problems, serves_images
+from strobe.config.vocabulary import setting_here
 from strobe.record.config_file import odd_entries
 from strobe.record.layout import Mode
 from strobe.record.settings import leaves
 
-_NOT_SET = re.compile("Environment variable '(.*)' not found")
 _UNITS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1, "weeks": 604800, "milliseconds": 1e-3}
-_LEFT_OPEN = ("???", MASK)
 _OWN_GROUPS = {"trainer.logger": "logger=<option>", "trainer.callbacks": "callbacks=<option>"}
-
-_OF_RUNS = ("data", "trainer")
-_READ = {
-    "": (*_OF_RUNS, "monitor", "seed", "objective", "test", "scheduler", "name", "tags"),
-    "monitor": ("metric", "mode"),
-    "checkpoint": ("keep", "every_n_steps", "every_minutes"),
-    "trainer": (
-        *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "check_val_every_n_epoch", "precision"),
-        *("accelerator", "devices", "strategy", "num_nodes", "sync_batchnorm", "enable_checkpointing"),
-    ),
-}
-"""What is read of every config, whatever it names."""
 
 
 def problems(cfg: DictConfig) -> list[str]:
@@ -44,11 +28,11 @@ def looked_through(cfg: DictConfig) -> tuple[dict[Any, Any], list[str]]:
 
     The values are empty where some can't be resolved.
     """
-    values = _complete(cfg)
+    values = complete(cfg)
     if values is None:
         if wrong := list(absent(OmegaConf.to_container(cfg, resolve=False))) or list(unresolved(cfg)):
             return {}, wrong
-        values = _resolved(cfg)
+        values = as_values(cfg)
     if wrong := list(absent(values)):
         return values, wrong
     if wrong := list(odd_entries(values)):
@@ -60,7 +44,8 @@ def looked_through(cfg: DictConfig) -> tuple[dict[Any, Any], list[str]]:
         parent, _, name = key.rpartition(".")
         node = _at(values, parent)
         if isinstance(node, dict) and name in node and not rule.holds(node[name]):
-            wrong.append(rule.refusal(key, OmegaConf.select(cfg, key), _OWN_GROUPS.get(key)))
+            value = OmegaConf.select(cfg, key)
+            wrong.append(rule.refusal(key, value, _OWN_GROUPS.get(key) or setting_here(key, str(value))))
     reported = {line.partition("=")[0] for line in wrong}
     wrong += [line for key, line in _odd_leaves(values) if key not in reported]
     return values, wrong or list(_combinations(cfg))
@@ -90,47 +75,6 @@ def objective(cfg: DictConfig) -> tuple[str | None, Mode]:
         return monitored(cfg)
     mode = cfg.get("objective_mode") or declared_mode(cfg, str(metric)) or cfg.monitor.mode
     return str(metric), cast(Mode, mode)
-
-
-def absent(values: Any) -> Iterator[str]:
-    """Keys that every run reads and that were taken away, with ``~`` for example, and values in the place of keys."""
-    for group, keys in _READ.items():
-        node = values if group == "" else values.get(group)
-        if not isinstance(node, Mapping):
-            if group in values and node is not None:
-                named = ", ".join(f"{group}.{key}" for key in keys)
-                yield f"{group}={shown(node)}: is no single value; set one of its keys: {named}"
-            continue
-        for key in keys:
-            if key not in node:
-                full = f"{group}.{key}" if group else key
-                value = f"{key}=<option>" if key in _OF_RUNS else f"{full}=<value>"
-                yield f"{full}: every run needs it; leave ~{full} out, or give another: {value}"
-    task = values.get("task")
-    target = str(task.get("_target_")) if isinstance(task, Mapping) else None
-    for group in ("model", "optimizer", "loss"):
-        if target == CLASSIFICATION and group not in values:
-            yield f"{group}: a classifier needs one; leave ~{group} out, or choose another: {group}=<option>"
-
-
-def unresolved(cfg: DictConfig) -> Iterator[str]:
-    """Interpolations that lead nowhere, values left at ``???``, and secrets that were masked."""
-    try:
-        for key in sorted(OmegaConf.missing_keys(cfg)):
-            yield f"{key}: has no value yet (???), give it one: {key}=..."
-        OmegaConf.to_container(cfg, resolve=True)
-        for key, value in leaves(OmegaConf.to_container(cfg, resolve=False), into_lists=True):
-            if value == MASK:
-                yield (
-                    f"{key}={MASK}: a secret that the run has not written down; give it again, {key}=..., or for good "
-                    f"as {key}='${{oc.env:<variable>}}'"
-                )
-    except OmegaConfBaseException as error:  # an interpolation that leads nowhere
-        key = getattr(error, "full_key", None) or "config"
-        if variable := _NOT_SET.search(str(error)):
-            yield f"{key}: the environment variable {variable[1]} is not set; set it, or give {key}=..."
-        else:
-            yield f"{key}: {first_line(error)}"
 
 
 def _odd_leaves(container: Any) -> Iterator[tuple[str, str]]:
@@ -172,6 +116,8 @@ def _combinations(cfg: DictConfig) -> Iterator[str]:
         )
     if plateau and has_no_validation(cfg):
         yield "scheduler=plateau watches the validation set, and data.val_size=0 leaves none: choose data.val_size=5000"
+    yield from _net_of_a_vae(cfg)
+    yield from _search_for_a_rate(cfg)
     yield from _early_stopping(cfg.get("callbacks") or {})
     every = trainer.check_val_every_n_epoch
     if plateau and every not in (1, None) and str(monitor.metric).startswith("val/"):
@@ -197,6 +143,27 @@ def seconds(duration: object) -> float:
     parts = [int(part) for part in str(duration).split(":")]
     days, hours, minutes, rest = parts
     return days * 86400 + hours * 3600 + minutes * 60 + rest
+
+
+def _net_of_a_vae(cfg: DictConfig) -> Iterator[str]:
+    """A net that ships and has no two halves; of another it is known once it is there."""
+    task, net = (str((cfg.get(group) or {}).get("_target_")) for group in ("task", "model"))
+    halves = net.startswith("strobe.models.vae.") or not net.startswith("strobe.models.")
+    if task == VAE and not halves:
+        parts, name = "encoder, decoder, latent", net.rpartition(".")[2]
+        yield f"model: VAE needs a net with {parts}; {name} lacks {parts}: choose model=vae"
+
+
+def _search_for_a_rate(cfg: DictConfig) -> Iterator[str]:
+    """A task that builds its optimizers itself, in which there is no rate to look for."""
+    nodes = [node for node in (cfg.get("callbacks") or {}).values() if isinstance(node, Mapping | DictConfig)]
+    searches = any(str(node.get("_target_")).endswith(".LearningRateSweep") for node in nodes)
+    of = interface(cfg)
+    if searches and "optimizer" not in of.groups:
+        yield (
+            f"debug=lr_find: {of.name} builds its optimizers itself, so there is no optimizer.lr to look for; try its "
+            "rates with -m"
+        )
 
 
 def _early_stopping(callbacks: Mapping[Any, Any]) -> Iterator[str]:
@@ -225,21 +192,6 @@ def _time_limit(duration: object) -> Iterator[str]:
         yield f"trainer.max_time={duration}: nothing would be trained; choose <dd:hh:mm:ss> above 0"
     except (KeyError, ValueError):
         yield f"trainer.max_time={duration}: must be <dd:hh:mm:ss>, for example trainer.max_time=00:01:30:00"
-
-
-def _complete(cfg: DictConfig) -> dict[Any, Any] | None:
-    """The values of a config; None where some are missing, masked or can't be resolved, as `unresolved` says."""
-    try:
-        values = _resolved(cfg)
-    except OmegaConfBaseException:
-        return None
-    return None if any(value in _LEFT_OPEN for _, value in leaves(values, into_lists=True)) else values
-
-
-def _resolved(cfg: DictConfig) -> dict[Any, Any]:
-    values = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(values, dict), "a DictConfig becomes a dict"
-    return values
 
 
 def _at(values: dict[Any, Any], path: str) -> Any:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 
 _LOGGERS = {
-    name: f"+logger.{name}._target_=lightning.pytorch.loggers.{cls}"
-    for name, cls in (("wandb", "WandbLogger"), ("mlflow", "MLFlowLogger"), ("comet", "CometLogger"))
+    **{name: f"logger={name}" for name in ("wandb", "mlflow")},
+    "comet": "+logger.comet._target_=lightning.pytorch.loggers.CometLogger",
 }
 
 KEYS = {
@@ -72,6 +72,7 @@ VALUES: dict[str, Mapping[str, str]] = {
     **{word: {"0": _CPU, "all": "trainer.devices=-1"} for word in ("gpus", "num_gpus", "n_gpus")},
     **dict.fromkeys(("fp16", "amp", "use_amp", "mixed_precision", "half"), _HALF),
     "bf16": {**_HALF, **dict.fromkeys(_YES, "trainer.precision=bf16-mixed")},
+    "trainer.devices": {"cpu": _CPU, **dict.fromkeys(("gpu", "cuda"), _GPU), "all": "trainer.devices=-1"},
     "trainer.precision": {
         **dict.fromkeys(("fp16", "float16", "half", "mixed"), "trainer.precision=16-mixed"),
         **dict.fromkeys(("bf16", "bfloat16"), "trainer.precision=bf16-mixed"),
@@ -206,6 +207,8 @@ def setting_here(key: str, value: str) -> str | None:
             return VALUES[known][named]
     if usual == "trainer.accelerator" and (device := re.fullmatch(r"(?:cuda:?|gpu:?)?(\d+)", named)):
         return f"trainer.accelerator=gpu trainer.devices=[{device[1]}]"
+    if key == "seed" and (span := re.fullmatch(r"(\d+)(?:\.\.|-|:)(\d+)", value)):
+        return f"-m 'seed=range({span[1]},{int(span[2]) + 1})'"
     if usual == "data.val_size" and re.fullmatch(r"0?\.\d+", value):
         return "data.val_size=5000"  # images; how many there are is not known here
     return None
@@ -218,6 +221,10 @@ def option_here(group: str, option: str) -> str | None:
         return found
     if group == "model" and re.fullmatch(_OF_TORCHVISION, named) and named != "resnet":
         return f"model=torchvision model.name={named}"
+    if named == "all":
+        return f"-m '{group}=glob(*)'"
+    if group == "trainer" and (device := re.fullmatch(r"(?:cuda|gpu):?(\d+)", named)):
+        return f"trainer=gpu trainer.devices=[{device[1]}]"
     if group == "data" and named.endswith(".csv"):
         return f"data=table data.path={option}"
     if group == "data" and "/" in option:

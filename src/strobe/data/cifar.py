@@ -58,6 +58,10 @@ class CifarDataset(ImageDataset):
     label_bytes: ClassVar[int]
     sources: ClassVar[Sequence[Source]]
 
+    def paths(self, root: Path) -> list[Path]:
+        """See `ImageDataset.paths`."""
+        return [root / self.folder / name for names in self.files.values() for name in names]
+
     def prepare(self, root: Path, *, download: bool) -> None:
         """See `ImageDataset.prepare`; the archive's digest is known, files get theirs as they are unpacked."""
         files = [RawFile(name) for names in self.files.values() for name in names]

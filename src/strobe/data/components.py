@@ -17,11 +17,15 @@ class Component:
         label: Its number.
         mass: Sum of what stands out.
         along_border: Whether it is a sliver at the picture's border, as the edge of a sheet is.
+        rows: The first that it has, and the one after its last; in pixels, to a cell.
+        columns: Likewise.
     """
 
     label: int
     mass: float
     along_border: bool
+    rows: tuple[int, int]
+    columns: tuple[int, int]
 
 
 def components(
@@ -48,7 +52,8 @@ def components(
     for label in np.unique(labels[peaks > sure]):
         own = labels == label
         rows, columns = np.flatnonzero(own.any(axis=1)), np.flatnonzero(own.any(axis=0))
-        found.append(Component(int(label), float(masses[own].sum()), _along_border(rows, columns, own.shape)))
+        spans = [(int(cells[0]) * cell, (int(cells[-1]) + 1) * cell) for cells in (rows, columns)]
+        found.append(Component(int(label), float(masses[own].sum()), _along_border(rows, columns, own.shape), *spans))
 
     def pixels_of(parts: Sequence[Component]) -> np.ndarray:
         own = np.isin(labels, [part.label for part in parts])

@@ -48,6 +48,10 @@ class ImageDataset(ABC):
             "stored_shape": list(self.shape),  # a net may want its images in another one
         }
 
+    def paths(self, root: Path) -> list[Path]:
+        """The files that have to be there, where their names are known; to tell at a glance whether any is missing."""
+        return []
+
     @abstractmethod
     def prepare(self, root: Path, *, download: bool) -> None:
         """Make sure the files are there and intact. Called by one process per machine.

@@ -64,6 +64,10 @@ class IdxDataset(ImageDataset):
         """Where the four files lie."""
         return root / self.folder / "raw"
 
+    def paths(self, root: Path) -> list[Path]:
+        """See `ImageDataset.paths`."""
+        return [self.directory(root) / file.name for file in self.files]
+
     def prepare(self, root: Path, *, download: bool) -> None:
         """See `ImageDataset.prepare`."""
         ensure_files(self.directory(root), self.files, self.sources, download=download)

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from strobe.data.dataset import ImageDataset, SplitName
-from strobe.data.picture import ENDINGS, MODES, read_picture
+from strobe.data.picture import ENDINGS, MODES, Fit, read_picture
 from strobe.data.root import expanded
 from strobe.errors import ConfigError, DatasetError
 from strobe.record.files import replacing, write_atomically
@@ -32,7 +32,9 @@ class ImageFolder(ImageDataset):
 
     Args:
         folder: Holds one folder per class; their names, in order, are the classes.
-        size: ``[height, width]`` that pictures are scaled to, whatever their own proportions.
+        size: ``[height, width]`` that pictures are scaled to.
+        fit: ``crop`` keeps a picture's proportions and the middle of it, ``stretch`` all of it: see `read_picture`. A
+            run that was saved before there was a choice does not say, and stretched.
         channels: 3 for color, 1 for gray.
         test_share: Share of the pictures kept for the test, in (0, 1).
         split_seed: Chooses which.
@@ -47,6 +49,7 @@ class ImageFolder(ImageDataset):
         *,
         folder: str | None,
         size: Sequence[int] = (32, 32),
+        fit: Fit = "stretch",
         channels: int = 3,
         test_share: float = 0.2,
         split_seed: int = 0,
@@ -58,6 +61,8 @@ class ImageFolder(ImageDataset):
             raise ConfigError(f"data.dataset.channels={channels}: must be 1 or 3")
         if len(size) != 2 or min(size) < 1:
             raise ConfigError(f"data.dataset.size={list(size)}: must be [height, width] in pixels")
+        if fit not in get_args(Fit):
+            raise ConfigError(f"data.dataset.fit={fit}: must be {' or '.join(get_args(Fit))}")
         if not 0 < test_share < 1 or not 0 <= max_unreadable <= 1:
             raise ConfigError("data.dataset.test_share and max_unreadable: must be shares between 0 and 1")
         self.folder = expanded(folder, "data.dataset.folder").resolve()
@@ -65,6 +70,7 @@ class ImageFolder(ImageDataset):
             raise ConfigError(f"data.dataset.folder={folder}: there is no such directory")
         self.title = self.folder.name
         self.shape = (channels, int(size[0]), int(size[1]))
+        self.fit = fit
         folders = [entry.name for entry in self.folder.iterdir() if entry.is_dir()]
         self.classes = tuple(sorted(name for name in folders if not name.startswith(".")))
         if len(self.classes) < 2:
@@ -83,6 +89,10 @@ class ImageFolder(ImageDataset):
     def std(self) -> tuple[float, ...]:  # type: ignore[override]
         """Of the training pictures; known once they have been decoded."""
         return tuple(self._facts["std"])
+
+    def facts(self) -> dict[str, Any]:
+        """See `ImageDataset.facts`; and how `predict` is to fit a picture."""
+        return {**super().facts(), "fit": self.fit}
 
     def prepare(self, root: Path, *, download: bool) -> None:
         """Decode the pictures, unless that has been done and none has changed since.
@@ -117,7 +127,9 @@ class ImageFolder(ImageDataset):
         return files
 
     def _cache(self, root: Path) -> Path:
-        settings = json.dumps([str(self.folder), self.shape, self.test_share, self.split_seed])
+        # What was made before there was a choice stays of use: it was stretched.
+        fit = [] if self.fit == "stretch" else [self.fit]
+        settings = json.dumps([str(self.folder), self.shape, self.test_share, self.split_seed, *fit])
         return root / "image_folder" / f"{self.folder.name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
 
     def _fingerprint(self, files: Sequence[Path]) -> str:
@@ -143,7 +155,7 @@ class ImageFolder(ImageDataset):
         unreadable = []
         for path in files:
             try:
-                pixels = read_picture(path, self.shape)
+                pixels = read_picture(path, self.shape, self.fit)
             except Exception as error:  # Pillow's readers raise SyntaxError, TypeError and others on damaged files
                 unreadable.append(f"{path.relative_to(self.folder)}: {error}")
                 continue

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -13,6 +13,9 @@ from strobe.record.files import NotRegularError, regular_file
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's mode by number of channels."""
+
+Fit = Literal["stretch", "crop"]
+"""How a picture of other proportions comes to have a given shape."""
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
@@ -26,12 +29,14 @@ class PictureError(Exception):
     """A file is no picture that is read here; the message says of it why."""
 
 
-def read_picture(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Decode, turn as its camera says, convert and scale, whatever its own proportions; of several, the first.
+def read_picture(path: Path, shape: tuple[int, int, int], fit: Fit = "stretch") -> np.ndarray:
+    """Decode, turn as its camera says, convert and scale; of several pictures in a file, the first.
 
     Args:
         path: The file; what it is follows from its content.
         shape: ``(channels, height, width)``.
+        fit: ``stretch`` scales all of it, whatever its own proportions; ``crop`` keeps these, so that the shape is just
+            covered, and the middle.
 
     Returns:
         ``(C, H, W)`` uint8.
@@ -42,7 +47,11 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     """
     channels, height, width = shape
     with decoded(path) as picture:
-        scaled = picture.convert(MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
+        converted = picture.convert(MODES[channels])
+        if fit == "crop":
+            scaled = ImageOps.fit(converted, (width, height), Image.Resampling.BILINEAR)
+        else:
+            scaled = converted.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(scaled, dtype=np.uint8)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 

@@ -15,6 +15,8 @@ from strobe.data.table_content import Content, RowSplit, TableSource
 from strobe.data.table_roles import Kind
 from strobe.errors import ConfigError
 
+_AT_HAND = 2**20  # bytes of a file that is read in a moment
+
 
 class RowLoader:
     """Iterates over batches of rows: features ``(B, F)`` float32, and targets.
@@ -165,6 +167,16 @@ class TableDataModule(MemoryDataModule):
             "std": list(content.std),
             "split": {**{name: len(split) for name, split in content.splits.items()}, "seed": self.source.split_seed},
         }
+
+    def facts_at_hand(self) -> dict[str, Any]:
+        """The same where the file can be read in a moment; of a larger one nothing, and its columns are looked at.
+
+        Raises:
+            ConfigError: If a setting doesn't fit the file, or there is none.
+            DatasetError: If the file is no table, or a value in a column that is used can't be.
+        """
+        self.source.look()
+        return self.facts() if self.source.path.stat().st_size <= _AT_HAND else {}
 
     def setup(self, stage: str | None = None) -> None:
         """Read the file, unless that has been done.

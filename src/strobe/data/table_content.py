@@ -12,7 +12,7 @@ from strobe.data.dataset import permuted
 from strobe.data.table_column import Mode, Table, Texts
 from strobe.data.table_encoding import Encoding, encoding
 from strobe.data.table_file import column_names, read_table
-from strobe.data.table_roles import Kind, roles
+from strobe.data.table_roles import Kind, Roles, roles
 from strobe.errors import ConfigError
 
 
@@ -75,14 +75,14 @@ class TableSource:
     split_seed: int
     normalize: bool
 
-    def read(self) -> Content:
-        """Read the file, or both.
+    def look(self) -> Roles:
+        """What the columns are for, by their names alone.
 
         Raises:
             ConfigError: If a setting doesn't fit the file, or there is none.
-            DatasetError: If the file is no table, or a value in a column that is used can't be.
+            DatasetError: If the file is no table.
         """
-        named = roles(
+        return roles(
             self.path,
             column_names(self.path, "data.path"),
             target=self.target,
@@ -90,6 +90,15 @@ class TableSource:
             drop=self.drop,
             categorical=self.categorical,
         )
+
+    def read(self) -> Content:
+        """Read the file, or both.
+
+        Raises:
+            ConfigError: If a setting doesn't fit the file, or there is none.
+            DatasetError: If the file is no table, or a value in a column that is used can't be.
+        """
+        named = self.look()
         table = read_table(self.path, "data.path", named.modes(self.kind))
         positions = self._positions(table.rows)
         learnt = encoding(table, named, self.kind, positions["train"])

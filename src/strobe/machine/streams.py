@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import select
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,6 +12,7 @@ from typing import Any, TextIO
 from strobe.machine import transient
 from strobe.machine.secrets import redacted
 
+_ENDLESS = 10_000  # columns
 _READER_IS_GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET)  # of a pipe, of a terminal that was closed
 
 
@@ -46,6 +48,11 @@ def answer(text: str) -> int:
     """Print what a command was asked for; its exit code: 1 where standard output could not take it."""
     print(text, flush=True)
     return int(isinstance(sys.stdout, _Stream) and sys.stdout.descriptor.failed)
+
+
+def answer_columns() -> int:
+    """How long the lines of an answer may be: as the terminal is wide; without end in a file or through a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _ENDLESS
 
 
 class _Descriptor(io.FileIO):

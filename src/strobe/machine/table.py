@@ -25,7 +25,13 @@ def aligned(rows: Iterable[Sequence[str]], *, gap: int = 2, indent: int = 0) -> 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, gap, 0, 0))
     for cells in rows:
         table.add_row(*(Text(printable(cell)) for cell in cells))
-    console = Console(file=StringIO(), width=_NEVER_WRAPPED, color_system=None, force_terminal=False)
+    console = Console(
+        file=StringIO(),
+        width=_NEVER_WRAPPED,
+        color_system=None,
+        force_terminal=False,
+        force_jupyter=False,  # a notebook would show an empty output for each
+    )
     with console.capture() as captured:
         console.print(table)
     return "\n".join(" " * indent + line.rstrip() for line in captured.get().splitlines())

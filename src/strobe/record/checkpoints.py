@@ -97,6 +97,7 @@ def dataset_facts(checkpoint: Mapping[str, Any], path: Path) -> dict[str, Any] |
             and all(isinstance(number, float | int) for number in [*facts["mean"], *facts["std"]])
             and len(facts["mean"]) == len(facts["std"]) == channels
             and isinstance(facts.get("preparation"), str | None)
+            and facts.get("fit", "stretch") in ("stretch", "crop")
             and _is_shape(stored := facts.get("stored_shape", facts["shape"]))
             and stored[0] in (1, channels)
         )

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from strobe.record.layout import CHECKPOINTS, REPORT
+from strobe.record.layout import CHECKPOINTS, REPORT, TOKEN
 
 OUTPUTS = Path("outputs")
 """Where runs go, in the directory where a command is typed."""
@@ -21,15 +21,28 @@ def run_directories(directory: Path) -> Iterator[Path]:
     Links are not followed, what a sweep put away and folders that can't be read are passed over, and a run is not
     looked into.
     """
+    yield from (place for place, marker in _marked(directory) if marker == REPORT)
+
+
+def sweep_directories(directory: Path) -> Iterator[Path]:
+    """The sweeps' directories in and below a directory, as `run_directories` finds runs."""
+    yield from (place for place, marker in _marked(directory) if marker == TOKEN)
+
+
+def _marked(directory: Path) -> Iterator[tuple[Path, str]]:
+    """Directories with the file that tells what they are."""
     to_visit = [directory]  # no recursion: folders may lie in each other more deeply than Python calls
     while to_visit:
         place = to_visit.pop()
         try:
             with os.scandir(place) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
-            if any(entry.name == REPORT for entry in found):
-                yield place
+            names = {entry.name for entry in found}
+            if REPORT in names:
+                yield place, REPORT
                 continue
+            if TOKEN in names:
+                yield place, TOKEN
             to_visit += [place / entry.name for entry in found if _may_hold_runs(entry)]
         except OSError:
             continue

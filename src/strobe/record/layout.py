@@ -10,6 +10,7 @@ CONFIG = "config.yaml"
 EPOCHS = "metrics.csv"
 NO_METRICS = ("epoch", "step", "lr", "seconds")  # its other columns
 CHECKPOINTS = "checkpoints"
+REMOTES = "remotes.json"  # ids of the runs of Weights & Biases, MLflow and so on that show this one
 PACKAGES, CHANGES = "packages.txt", "uncommitted.patch"
 BEST, LAST = "best.ckpt", "last.ckpt"
 WITHIN = ".within.tmp"  # while it is made a best one: of an epoch that no run can be resumed in

@@ -182,6 +182,17 @@ def read_epochs(directory: Path) -> list[dict[str, str]]:
             rows[int(row["epoch"])] = row
 
 
+def read_numbers(directory: Path) -> list[dict[str, int | float | None]]:
+    """The same with the numbers themselves; what is empty is None."""
+    return [
+        {name: _as_number(name, cell) if cell else None for name, cell in row.items()} for row in read_epochs(directory)
+    ]
+
+
+def _as_number(name: str, cell: str) -> int | float:
+    return int(cell) if name in ("epoch", "step") and cell.isdigit() else float(cell)
+
+
 def _whole(digits: str) -> int | None:
     return int(digits) if len(digits) <= 20 else None  # Python refuses thousands of digits, in words of its own
 

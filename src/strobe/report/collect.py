@@ -82,8 +82,12 @@ class Run:
         return found or None
 
 
-def collect(directories: Iterable[Path]) -> list[Run]:
+def collect(directories: Iterable[Path], known: Mapping[Path, Report] | None = None) -> list[Run]:
     """The runs in and below some directories; damaged reports are passed over with a notice.
+
+    Args:
+        directories: Of runs, sweeps, or whatever holds them.
+        known: Reports that were read before, by run directory.
 
     Raises:
         ConfigError: If there is none.
@@ -100,7 +104,7 @@ def collect(directories: Iterable[Path]) -> list[Run]:
                 continue
             seen.add(place)
             try:
-                reports[run] = read_report(run)
+                reports[run] = (known or {}).get(run) or read_report(run)
             except ConfigError as error:
                 log.warning("Passed over: %s", printable(str(error)))
     if not reports:

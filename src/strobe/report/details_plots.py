@@ -104,7 +104,7 @@ def _calibration(classes: ClassDetails) -> Figure:
     axes.plot([0, 1], [0, 1], color=_GRAY, linewidth=1, linestyle="--", label="perfectly calibrated")
     axes.bar(middles, accuracies, width * 0.9, color="C0", label="this net")
     axes.set(ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
-    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)  # above: no bar hides it
+    axes.legend(fontsize=10, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)  # above: no bar hides it
     below.bar(middles, [each.count for each in classes.bins], width * 0.9, color="C0", alpha=0.6)
     below.set(xlabel="probability of the predicted class", ylabel="examples", yscale="symlog")
     return figure

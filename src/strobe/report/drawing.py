@@ -1,6 +1,7 @@
 """What every picture of a comparison is made of: a canvas, labels that matplotlib takes, and the PNG at the end."""
 
 import io
+import textwrap
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,11 @@ WIDTH, HEIGHT = 5.0, 3.2
 """Of a picture, in inches: small, so that its letters can still be read on a page of 390 pixels."""
 
 _DOTS = 160  # per inch
-_LEGEND_ROW = 0.17  # inches
+_SMALL, _SMALLEST = 10, 8  # points; shown 390 pixels wide, a point is a pixel
+_NAME = 22  # characters from which on a name beside an axis takes more room than it is worth
+_LEGEND_ROW = 0.21  # inches
+_LEGEND_WIDTH = 56  # characters, of all columns together
+_LEGEND_LINE = 6  # of them for the line beside a label
 _LARGEST = 1e60  # a number on an axis
 _ENOUGH = 10  # values from which on some can be called outliers
 
@@ -32,10 +37,22 @@ def canvas(width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:
 
 def legend(figure: Figure, *, columns: int = 1) -> None:
     """A legend below the axes, where it hides nothing; the picture grows by it."""
-    entries = sum(len(axes.get_legend_handles_labels()[1]) for axes in figure.axes)
-    if entries:
-        figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * -(-entries // columns))
-        figure.legend(loc="outside lower left", ncols=columns, fontsize=8, frameon=False)
+    handles, labels = [], []
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.append(handle)
+            labels.append(textwrap.fill(label, _LEGEND_WIDTH // columns - _LEGEND_LINE))
+    if handles:
+        height = -(-len(labels) // columns)  # matplotlib fills one column after the other
+        parts = [labels[start : start + height] for start in range(0, len(labels), height)]
+        lines = max(sum(label.count("\n") + 1 for label in part) for part in parts)
+        figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * lines)
+        figure.legend(handles, labels, loc="outside lower left", ncols=columns, fontsize=_SMALL, frameon=False)
+
+
+def points(names: Sequence[str]) -> int:
+    """The size of the letters of names beside an axis: long ones are written small."""
+    return _SMALL if max(map(len, names), default=0) <= _NAME else _SMALLEST
 
 
 def png(figure: Figure, **how: Any) -> bytes:

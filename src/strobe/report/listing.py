@@ -3,7 +3,7 @@
 import os
 import stat
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from strobe.record.report import Report, read_report
 from strobe.report.cells import number_text
 
 _CLOCKS_S = 600.0  # by so much a file system's clock and that of a machine may differ
+_DIRECTORY = 20  # columns of a directory, at least
 _TEXT = 4  # columns of a name, at least
 _LONG_AGO, _FAR_OFF = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _SPANS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -113,8 +114,8 @@ def listed(directories: Iterable[Path]) -> list[Listed]:
     return sorted(runs.values(), key=lambda run: (run.started, str(run.directory)), reverse=True)
 
 
-def newest_run(top: Path = OUTPUTS) -> Path | None:
-    """The run below a directory that was begun last; None where there is none.
+def newest_run(top: Path = OUTPUTS, fits: Callable[[Listed], bool] = lambda run: True) -> Path | None:
+    """The run below a directory that was begun last, of those that fit; None where there is none.
 
     A report is written after its run has begun, so those that were written before another began need not be read.
     """
@@ -124,7 +125,7 @@ def newest_run(top: Path = OUTPUTS) -> Path | None:
         if newest is not None and seconds + _CLOCKS_S < newest.started.timestamp():
             break
         run = _read(directory)
-        if run is not None and (newest is None or run.started > newest.started):
+        if run is not None and (newest is None or run.started > newest.started) and fits(run):
             newest = run
     return None if newest is None else newest.directory
 
@@ -152,12 +153,13 @@ def since(text: str, now: datetime | None = None) -> datetime:
         raise ConfigError(f"--since={text!r:.100}: must be {allowed}") from None
 
 
-def table(runs: Sequence[Listed], width: int = 80, *, now: datetime | None = None) -> str:
+def table(runs: Sequence[Listed], width: int = 80, *, whole: bool = True, now: datetime | None = None) -> str:
     """Runs as a table that fits a terminal: when, status, metric, name or note, and the directory to be copied.
 
     Args:
         runs: In the order of the rows.
         width: Columns of the terminal.
+        whole: Whether directories are shown whole, however long they are, to be copied.
         now: The present.
     """
     now = now or datetime.now(UTC)
@@ -169,9 +171,11 @@ def table(runs: Sequence[Listed], width: int = 80, *, now: datetime | None = Non
         if metric == "metric" and run.metric and value:
             value = f"{run.metric} {value}"
         rows.append([_when(run.started, now), run.status, value, printable(run.label), str(run.directory)])
-    fixed = sum(max(len(row[column]) for row in rows) + 2 for column in (0, 1, 2)) + len(max(rows, key=_last)[-1]) + 2
-    room = max(_TEXT, width - fixed)
-    return aligned([*row[:3], _short(row[3], room), row[4]] for row in rows)
+    fixed = sum(max(len(row[column]) for row in rows) + 2 for column in (0, 1, 2)) + 2
+    longest = max(map(_last, rows))
+    room = max(_TEXT, width - fixed - longest)
+    for_directory = longest if whole else max(_DIRECTORY, width - fixed - min(room, max(len(row[3]) for row in rows)))
+    return aligned([*row[:3], _short(row[3], room), _short(row[4], for_directory)] for row in rows)
 
 
 def journal(runs: Sequence[Listed], width: int = 80, *, now: datetime | None = None) -> str:

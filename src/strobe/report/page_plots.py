@@ -51,5 +51,5 @@ def _curve(lines: Mapping[str, Sequence[tuple[int, float]]], best_epoch: int | N
     assert isinstance(locator, MaxNLocator), "matplotlib's own choice for a linear axis"
     locator.set_params(integer=True)
     axes.grid(alpha=0.25, linewidth=0.5)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=10)
     return figure

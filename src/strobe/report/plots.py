@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from strobe.report.collect import Run, metrics_of, mode_of, repetitions_in_words
 from strobe.report.curves import curves
-from strobe.report.drawing import HEIGHT, WIDTH, canvas, legend, png, short, spans_decades
+from strobe.report.drawing import HEIGHT, WIDTH, canvas, legend, png, points, short, spans_decades
 from strobe.report.scales import scale_of
 from strobe.report.spaces import by_two, over_all, widest
 from strobe.report.stats import Group
@@ -70,7 +71,8 @@ def _repetitions(groups: Sequence[Group], metric: str) -> Figure:
         look: dict[str, Any] = {"fmt": "|", "markersize": 11, "color": "C1", "capsize": 2, "linewidth": 1}
         axes.errorbar([group.mean], [row], xerr=interval, label="" if row else "mean, 95 % interval", **look)
     names = [f"{short(group.brief, 34)}  n={len(group.runs)}" for group in groups]
-    axes.set_yticks(range(len(groups)), names, fontsize=8)
+    axes.set_yticks(range(len(groups)), names, fontsize=points(names))
+    axes.xaxis.set_major_locator(MaxNLocator(5))  # the names take room from the numbers
     axes.set(xlabel=short(metric), ylim=(len(groups) - 0.5, -0.5))
     legend(figure)
     return figure

@@ -1,9 +1,10 @@
 """Writes a comparison: `summary.csv`, `summary.md` and one self-contained `report.html`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strobe.record.files import write_atomically
+from strobe.record.report import Report
 from strobe.report.collect import collect
 from strobe.report.columns import best_first, columns_of
 from strobe.report.comparison import comparison_page
@@ -13,13 +14,16 @@ from strobe.report.stats import group
 from strobe.report.summaries import markdown_summary, spreadsheet, terminal_table
 
 
-def write_report(directories: Sequence[Path], out: Path, *, page: bool = True) -> str:
+def write_report(
+    directories: Sequence[Path], out: Path, *, page: bool = True, known: Mapping[Path, Report] | None = None
+) -> str:
     """Compare the runs in and below some directories.
 
     Args:
         directories: Of runs and sweeps.
         out: Where the three files go.
         page: Whether to draw the page; a single run has one of its own.
+        known: Reports that were read before, by run directory.
 
     Returns:
         The comparison as a table for a terminal.
@@ -27,7 +31,7 @@ def write_report(directories: Sequence[Path], out: Path, *, page: bool = True) -
     Raises:
         ConfigError: If there are no runs.
     """
-    runs = collect(directories)
+    runs = collect(directories, known)
     groups = group(runs)
     studies = studies_in(directories)
     objectives = objectives_of(studies)

@@ -9,7 +9,6 @@ from typing import Any
 from hydra.utils import instantiate
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig, OmegaConf
@@ -35,14 +34,11 @@ from strobe.record.checkpoints import SafeCheckpointIO
 from strobe.record.layout import Mode
 from strobe.record.run_record import RunRecord
 from strobe.run.effective import effective_settings
-from strobe.run.factories import (
-    Factory,
-    learning_rate_of,
-    refusals_named,
-)
+from strobe.run.factories import Factory, build_callbacks, build_each, learning_rate_of, refusals_named
 from strobe.run.loggers import keep_whole
 from strobe.run.parts import about, begin_from, build_model, build_net, build_optimizer, facts_for_task, facts_of
 from strobe.run.watchers import idle_callbacks
+from strobe.tasks.task import Task
 
 _REQUESTED = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
@@ -99,7 +95,7 @@ def build(
         begins: Whether it begins its training; a run that is resumed gets its weights from its checkpoint.
     """
     metric, mode = monitored(cfg)
-    plugins = _build_each("trainer.plugins", cfg.trainer.plugins)
+    plugins = build_each("trainer.plugins", cfg.trainer.plugins)
     position: Position = data if isinstance(data, MemoryDataModule) else adopt(data, int(cfg.seed))
     recorder = EpochRecorder(
         record,
@@ -110,7 +106,7 @@ def build(
         save=bool(cfg.trainer.enable_checkpointing),
         **(cfg.get("checkpoint") or {}),
     )
-    named = _callbacks(cfg)
+    named = build_callbacks(cfg)
     callbacks = [
         StepLog(),
         TensorBoardPages(facts_of(data).get("in_shape")),
@@ -135,7 +131,8 @@ def build(
     def better(name: str) -> Mode | None:
         return declared_mode(cfg, name) or (mode if name == metric else None)
 
-    require(idle_callbacks(named, model, better, further=further, validates=validates, logs=bool(loggers)))
+    of_task = model.metrics if isinstance(model, Task) else {}
+    require(idle_callbacks(named, of_task, better, further=further, validates=validates, logs=bool(loggers)))
     if begins and cfg.get("init_from") is not None:
         begin_from(Path(str(cfg.init_from)).expanduser(), model, strict=plain(cfg)["init_strict"])
     rate = None
@@ -247,20 +244,3 @@ def _skip_idle_hooks(trainer: Trainer) -> None:
         for hook in _PER_STEP_HOOKS:
             if getattr(getattr(callback, hook), "__func__", None) is getattr(Callback, hook):
                 setattr(callback, hook, None)
-
-
-def _callbacks(cfg: DictConfig) -> dict[str, Callback]:
-    """Those of the config, by their places in it."""
-    places = [f"callbacks.{name!s}" for name, node in (cfg.callbacks or {}).items() if node is not None]
-    built = zip(places, _build_each("callbacks", cfg.callbacks), strict=True)
-    # Lightning refuses a bar that was asked for twice over: once by callback, once by not being switched off.
-    shows_bar = bool(cfg.trainer.enable_progress_bar)
-    return {place: callback for place, callback in built if shows_bar or not isinstance(callback, ProgressBar)}
-
-
-def _build_each(path: str, nodes: Mapping[str, Any] | Sequence[Any] | None) -> list[Any]:
-    if isinstance(nodes, Mapping | DictConfig):
-        named = [(f"{path}.{name!s}", node) for name, node in nodes.items()]
-    else:
-        named = [(f"{path}[{index}]", node) for index, node in enumerate(nodes or ())]
-    return [Factory(place, node)() for place, node in named if node is not None]

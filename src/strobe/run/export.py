@@ -1,146 +1,184 @@
 """A run's net as a file that needs no Strobe."""
 
-import importlib.util
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from strobe.errors import ConfigError, RunError, first_line
-from strobe.record.files import replacing, write_atomically
+from strobe.record.files import replacing
 from strobe.record.layout import FORMATS, FormatName
+from strobe.run.exported.facts import Facts
+from strobe.run.exported.formats import WRITERS, ExportedNet, require_packages
+from strobe.run.exported.inputs import Inputs, inputs_for, takes_pixels
+from strobe.run.exported.pixels import FromPixels
 from strobe.run.saved import SavedNet
 
-try:
-    import onnxruntime
-except ImportError:  # an extra: without it, what was exported is not compared
-    onnxruntime = None
+PixelType = Literal["uint8", "float32"]
 
-ExportedNet = Callable[[Tensor], Tensor]
-
-_TOLERANCE = 1e-4  # of logits; another order of additions gives about 1e-6
-_NEEDS = {"onnx": ("onnx", "onnxscript")}
+_TOLERANCE = 1e-4  # of outputs up to 1, of larger ones that share; another order of additions gives about 1e-6
+_TRACED = 5  # examples: one alone might be taken for all that there ever is
+_MANY = 50  # compared at once
 
 
 class ExportError(RunError):
     """A net can't be exported in this format, or comes out as another net."""
 
 
-def export(net: SavedNet, format: FormatName, path: Path) -> float | None:
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how far it is from the trained net.
+
+    Attributes:
+        signature: What goes in and what comes out, in words.
+        inputs: How many of what both were given, such as ``256 test images``.
+        difference: The largest, of an output; None if it could not be measured.
+        agreeing: For how many the likeliest class is the same; None where there are no classes, or no difference.
+    """
+
+    signature: str
+    inputs: str
+    difference: float | None
+    agreeing: int | None
+
+    def compared(self) -> str:
+        """The comparison, in words."""
+        if self.difference is None:
+            return "not compared with the trained net: onnxruntime is not installed (pip install -e '.[onnx]')"
+        classes = "" if self.agreeing is None else f"the same class for {self.agreeing}, "
+        outputs = f"outputs within {self.difference:.1e}" if self.difference else "equal outputs"
+        return f"compared with the trained net on {self.inputs}: {classes}{outputs}"
+
+
+def export(
+    net: SavedNet,
+    format: FormatName,
+    path: Path,
+    *,
+    raw: PixelType | None = None,
+    test_pictures: Tensor | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> Exported:
     """Write a net, for batches of any size, read it back, and compare.
 
-    The exported net is the trained one alone: it maps normalized images ``(B, C, H, W)`` float32 to logits
-    ``(B, classes)``. What they mean is written beside it, with the ending ``.json``.
+    The exported net is the trained one: it maps normalized images ``(B, C, H, W)`` float32 to logits
+    ``(B, classes)``. What they mean is written into the file, and beside it with the ending ``.json``.
 
     Args:
         net: What to export.
         format: One of `FORMATS`.
         path: The file to write.
-
-    Returns:
-        The largest difference of a logit, over batches of 1 and 5 random images; None if it could not be measured.
+        raw: Have it take pictures of 0 to 255 of this type, ``(B, *stored_shape)``, and normalize them itself.
+        test_pictures: To compare on, from `pictures_at_hand`; None compares on random inputs.
+        origin: To be kept in the file, see `origin_of`.
 
     Raises:
-        ConfigError: If a package that the format needs is not installed.
-        ExportError: If the format can't express the net, or the logits differ.
+        ConfigError: If a package that the format needs is not installed, or the net's inputs can't be ``raw``.
+        ExportError: If the format can't express the net, or the outputs differ.
+        OSError: If the file can't be written.
     """
-    if path.suffix == ".json":
-        raise ConfigError(f"--output {path}: what the net's inputs mean goes to that name; choose {FORMATS[format]}")
-    if missing := [name for name in _NEEDS.get(format, ()) if importlib.util.find_spec(name) is None]:
-        raise ConfigError(f"--format {format} needs {' and '.join(missing)}: pip install -e '.[onnx]'")
-    new_folders = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write: Callable[[SavedNet, Tensor, Path], ExportedNet | None] = {
-        "onnx": _onnx,
-        "torch_export": _torch_export,
-        "torchscript": _torchscript,
-    }[format]
-    batches = [_batch(net, size) for size in (5, 1)]
+    _require_place(path, format)
+    require_packages(format)
+    if raw is not None and not takes_pixels(net):
+        raise ConfigError("--raw: nothing says how this run's inputs are made of pictures of 0 to 255; leave it out")
+    inputs = inputs_for(net, test_pictures)
     with torch.no_grad():
-        output = net.net(batches[0])
+        output = net.net(inputs.normalized[:1])
     if not isinstance(output, Tensor):
         raise ExportError(f"the net gives a {type(output).__name__}; only one tensor can be exported")
+    given = _given(inputs, raw)
+    dtype = str(given.dtype).removeprefix("torch.")
+    facts = Facts(net, raw is not None, tuple(given.shape[1:]), dtype, tuple(output.shape[1:]), origin or {})
+    module = net.net if raw is None else FromPixels(net).eval()
+    new_folders = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    difference = agreeing = None
     try:
-        with replacing(path, ending=path.suffix) as temporary, _quietly(), torch.no_grad():  # they look at the ending
-            exported = write(net, batches[0], temporary)
-            difference = None
-            if exported is not None:
-                difference = max(float((exported(images) - net.net(images)).abs().max()) for images in batches)
-            if difference is not None and not difference <= _TOLERANCE:
-                raise ExportError(f"the {format} net differs from the trained one by {difference:.2g} in a logit")
-    except (OSError, RunError):
+        # They look at the ending. That of the facts comes first: a model without them is worse than they without it.
+        with replacing(path, ending=path.suffix) as temporary, replacing(_beside(path)) as beside:
+            temporary.touch()  # some of them tell a directory that can't be written to as something else
+            beside.write_text(json.dumps(facts.described(), indent=2) + "\n", encoding="utf-8")
+            with _quietly(), torch.no_grad():
+                exported = WRITERS[format](module, given[torch.arange(_TRACED) % len(given)], facts, temporary)
+                if exported is not None:
+                    difference, agreeing = _compared(net, exported, inputs, given, format)
+    except BaseException as error:
         _remove(new_folders)
-        raise
-    except Exception as error:  # the exporters raise whatever went wrong in any of their passes
-        _remove(new_folders)
+        if isinstance(error, OSError | RunError) or not isinstance(error, Exception):
+            raise
+        # The exporters raise whatever went wrong in any of their passes.
         raise ExportError(f"{format} can't express this net: {first_line(error)}") from error
-    facts = {
-        "input": {
-            "name": "images" if len(net.shape) == 3 else "inputs",
-            "shape": ["batch", *net.shape],
-            "dtype": str(batches[0].dtype).removeprefix("torch."),
-        },
-        "normalization": {"mean": net.mean, "std": net.std, "of": _scale(net)} if net.mean else None,
-        "preparation": net.preparation,
-        "output": {"name": "logits" if net.classes else "outputs", "shape": ["batch", *output.shape[1:]]},
-        "classes": net.classes,
-    }
-    write_atomically(path.with_suffix(".json"), json.dumps(facts, indent=2) + "\n")
-    return difference
+    return Exported(facts.signature(), f"{len(given)} {inputs.kind}", difference, agreeing)
 
 
-def _scale(net: SavedNet) -> str:
-    return "pixels scaled to [0, 1]" if len(net.shape) == 3 else "the columns of numbers"
+def _require_place(path: Path, format: FormatName) -> None:
+    """Refuse a name that a file can't have, or whose neighbour is somebody's."""
+    if path.suffix == ".json":
+        raise ConfigError(f"--output {path}: what the net's inputs mean goes to that name; choose {FORMATS[format]}")
+    if path.is_dir():
+        raise ConfigError(
+            f"--output {path}: is a directory; name a file in it, such as {path / 'model'}{FORMATS[format]}"
+        )
+    beside = _beside(path)
+    if not beside.exists():
+        return
+    try:
+        told = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        told = None
+    if not (isinstance(told, dict) and {"input", "output", "normalization"} <= set(told)):
+        raise ConfigError(f"--output {path}: would replace {beside}, which no export has written; choose another name")
 
 
-def _batch(net: SavedNet, size: int) -> Tensor:
-    """So many inputs: random ones, or copies of the one that the task shows."""
-    if net.example is not None:
-        return net.example[:1].repeat(size, *[1] * (net.example.ndim - 1))
-    return torch.randn(size, *net.shape, generator=torch.Generator().manual_seed(0))
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _given(inputs: Inputs, raw: PixelType | None) -> Tensor:
+    """What the exported net is given."""
+    if raw is None:
+        return inputs.normalized
+    assert inputs.pixels is not None, "it takes pixels"
+    return inputs.pixels.to(getattr(torch, raw))
+
+
+def _compared(
+    net: SavedNet, exported: ExportedNet, inputs: Inputs, given: Tensor, format: FormatName
+) -> tuple[float, int | None]:
+    """The largest difference of an output, and for how many inputs the likeliest class is the same.
+
+    Raises:
+        ExportError: If the difference is more than another order of additions makes.
+    """
+    parts = _parts(len(given))
+    expected = torch.cat([net.net(inputs.normalized[part]) for part in parts])
+    found = torch.cat([exported(given[part]) for part in parts])
+    difference = float((found - expected).abs().max())
+    if not difference <= _TOLERANCE * max(1.0, float(expected.abs().max())):
+        raise ExportError(f"the {format} net differs from the trained one by {difference:.2g} in an output")
+    if not net.classes:
+        return difference, None
+    return difference, int((found.argmax(dim=1) == expected.argmax(dim=1)).view(len(given), -1).all(dim=1).sum())
+
+
+def _parts(count: int) -> list[slice]:
+    """Batches of one example, of as many as were traced, and of many."""
+    edges = [0, *(edge for edge in (1, 1 + _TRACED) if edge < count), *range(1 + _TRACED + _MANY, count, _MANY), count]
+    return [slice(*pair) for pair in pairwise(edges)]
 
 
 def _remove(new_folders: Sequence[Path]) -> None:
     for folder in new_folders:
         with suppress(OSError):  # something else has begun to use it
             folder.rmdir()
-
-
-def _onnx(net: SavedNet, images: Tensor, path: Path) -> ExportedNet | None:
-    batch = torch.export.Dim("batch")
-    torch.onnx.export(
-        net.net,
-        (images,),
-        path,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=({0: batch},),
-        external_data=False,  # one file
-        dynamo=True,
-        verbose=False,
-    )
-    if onnxruntime is None:
-        return None
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda batch: torch.from_numpy(session.run(None, {"images": batch.numpy()})[0])
-
-
-def _torch_export(net: SavedNet, images: Tensor, path: Path) -> ExportedNet:
-    program = torch.export.export(net.net, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    torch.export.save(program, path)
-    return torch.export.load(path).module()
-
-
-def _torchscript(net: SavedNet, images: Tensor, path: Path) -> ExportedNet:
-    # torch leaves torch.jit without annotations
-    torch.jit.save(torch.jit.trace(net.net, images), path)  # type: ignore[no-untyped-call]
-    exported: ExportedNet = torch.jit.load(path)  # type: ignore[no-untyped-call]
-    return exported
 
 
 @contextmanager

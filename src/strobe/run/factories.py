@@ -1,7 +1,7 @@
-"""Factories of what a config names, those of optimizers and schedules fitted to the run that they are for."""
+"""Makes what a config names; factories of optimizers and schedules are fitted to the run that they are for."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -10,8 +10,10 @@ import torch
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.plugins.precision import MixedPrecision
+from omegaconf import DictConfig
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -66,6 +68,24 @@ class Factory:
         }
         with refusals_named(self.path):
             return self.factory(**given, **(also or {}))
+
+
+def build_callbacks(cfg: DictConfig) -> dict[str, Callback]:
+    """The callbacks of the config, by their places in it."""
+    places = [f"callbacks.{name!s}" for name, node in (cfg.callbacks or {}).items() if node is not None]
+    built = zip(places, build_each("callbacks", cfg.callbacks), strict=True)
+    # Lightning refuses a bar that was asked for twice over: once by callback, once by not being switched off.
+    shows_bar = bool(cfg.trainer.enable_progress_bar)
+    return {place: callback for place, callback in built if shows_bar or not isinstance(callback, ProgressBar)}
+
+
+def build_each(path: str, nodes: Mapping[str, Any] | Sequence[Any] | None) -> list[Any]:
+    """What the nodes of a mapping or a list make, in order; null makes nothing."""
+    if isinstance(nodes, Mapping | DictConfig):
+        named = [(f"{path}.{name!s}", node) for name, node in nodes.items()]
+    else:
+        named = [(f"{path}[{index}]", node) for index, node in enumerate(nodes or ())]
+    return [Factory(place, node)() for place, node in named if node is not None]
 
 
 def try_out(optimizer: OptimizerFactory, scheduler: SchedulerFactory | None) -> None:
@@ -145,7 +165,7 @@ def refusals_named(path: str, ways_out: Mapping[str, str] | None = None) -> Iter
     except ImportError as error:
         raise ConfigError(f"{path}: {first_line(error)}; install what is missing") from error
     except (
-        *(ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, KeyError, NotImplementedError),
+        *(ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, LookupError, NotImplementedError),
         *(MisconfigurationException, HydraException),
     ) as raised:
         # What a node within another one raised, Hydra tells in several lines.

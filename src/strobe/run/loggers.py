@@ -6,14 +6,18 @@ process killed in between takes rows along, and after an error the columns no lo
 
 import csv
 import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
+from strobe.callbacks.remote_logger import RemoteLogger
 from strobe.machine.rank import process_rank
 from strobe.record.files import sweep_leftovers, write_atomically
+from strobe.record.run_record import RunRecord
 
 
 def keep_whole(logger: Logger, first_step: int | None) -> None:
@@ -26,6 +30,40 @@ def keep_whole(logger: Logger, first_step: int | None) -> None:
     if isinstance(logger, CSVLogger) and process_rank() == 0 and "://" not in str(logger.log_dir):
         # Private: its constructor makes a writer of Lightning's own kind.
         logger._experiment = _WholeWriter(Path(logger.log_dir), first_step)
+
+
+class RemoteRuns:
+    """What loggers tell elsewhere of a run: begun when it is about to train, ended whatever has become of it.
+
+    Args:
+        record: Of the run; its report says how it has ended.
+    """
+
+    def __init__(self, record: RunRecord) -> None:
+        self._record = record
+        self._loggers: list[RemoteLogger] = []
+
+    def begin(self, loggers: Sequence[Logger]) -> None:
+        """Begin those of the loggers that live elsewhere, or go on with them."""
+        for logger in loggers:
+            if isinstance(logger, RemoteLogger):
+                self._loggers.append(logger)
+                logger.begin(self._record)
+
+    def finish(self) -> None:
+        """End those that were begun."""
+        while self._loggers:
+            self._loggers.pop().finish(self._record)
+
+    @classmethod
+    @contextmanager
+    def of(cls, record: RunRecord) -> Iterator["RemoteRuns"]:
+        """They end with the block."""
+        remote = cls(record)
+        try:
+            yield remote
+        finally:
+            remote.finish()
 
 
 class _WholeWriter(ExperimentWriter):

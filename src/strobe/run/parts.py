@@ -135,12 +135,15 @@ def build_model(
     """
     node = cfg.get("task") or {"_target_": CLASSIFICATION}
     optimizer, scheduler = factories
-    metrics = {name: Factory(f"metrics.{name}", metric)() for name, metric in (cfg.get("metrics") or {}).items()}
+    classes = {name: facts[name] for name in ("num_classes",) if name in facts}
+    metrics = {
+        name: Factory(f"metrics.{name}", metric)(**classes) for name, metric in (cfg.get("metrics") or {}).items()
+    }
     offered = {
         "net": net,
         "optimizer": optimizer,
         "scheduler": scheduler,
-        "loss": None if cfg.get("loss") is None else Factory("loss", cfg.loss)(),
+        "loss": None if cfg.get("loss") is None else Factory("loss", cfg.loss)(**classes),
         "metrics": metrics,
         "monitor": monitored(cfg)[0],
         "compile": bool(cfg.compile),

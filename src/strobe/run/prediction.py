@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from strobe.data.picture import ENDINGS, read_picture
-from strobe.data.preparation import PREPARATIONS, NothingOnItError, Preparation, read_prepared
+from strobe.data.ink import NothingOnItError
+from strobe.data.picture import ENDINGS, Fit, read_picture
+from strobe.data.preparation import PREPARATIONS, Preparation, is_of_several, read_prepared
 from strobe.errors import ConfigError, first_line
 from strobe.machine.table import aligned
 from strobe.run.saved import SavedNet
@@ -36,12 +37,14 @@ class Predictions:
             likeliest classes, where several were asked for.
         refused: The files that could not be read, each with the reason.
         dark_on_light: How many pictures have light borders, although the training images are dark on average.
-        prepared: How pictures were prepared, in words; None where they were scaled, and nothing else.
+        of_several: The files that seem to show several of what an image shows one of, and got one class all the same.
+        prepared: How pictures were prepared, in words; None where all of each was scaled, and nothing else.
     """
 
     pictures: list[Prediction] = field(default_factory=list)
     refused: list[tuple[Path, str]] = field(default_factory=list)
     dark_on_light: int = 0
+    of_several: list[Path] = field(default_factory=list)
     prepared: str | None = None
 
 
@@ -71,12 +74,16 @@ def predict(
     predictions = Predictions()
     if preparation is not None:
         predictions.prepared = f"prepared as {preparation.of} was: {preparation.steps}"
-    read_one = _reader(net, preparation)
+    elif net.fit == "crop" and not as_is:
+        predictions.prepared = "pictures keep their proportions, and of what is too long the middle, as in training"
+    read_one = _reader(net, preparation, "stretch" if as_is else net.fit)
     for start in range(0, len(files), _AT_ONCE):
         read: dict[Path, np.ndarray] = {}
         for file in files[start : start + _AT_ONCE]:
             try:
                 read[file] = read_one(file)
+                if preparation is not None and is_of_several(file, preparation):
+                    predictions.of_several.append(file)
             except Exception as error:  # Pillow's readers raise SyntaxError, TypeError and others on damaged files
                 predictions.refused.append((file, _reason(error)))
         if not read:
@@ -163,13 +170,13 @@ def _preparation(net: SavedNet) -> Preparation | None:
     return PREPARATIONS[net.preparation]
 
 
-def _reader(net: SavedNet, preparation: Preparation | None) -> Callable[[Path], np.ndarray]:
+def _reader(net: SavedNet, preparation: Preparation | None, fit: Fit) -> Callable[[Path], np.ndarray]:
     """What maps a file to ``(C, H, W)`` uint8, as the data set keeps its images."""
     channels, height, width = net.stored_shape or net.shape
     shape = channels, height, width
 
     def read(file: Path) -> np.ndarray:
-        pixels = read_picture(file, shape) if preparation is None else read_prepared(file, preparation)
+        pixels = read_picture(file, shape, fit) if preparation is None else read_prepared(file, preparation)
         if pixels.shape != shape:
             raise ConfigError(f"its preparation gives {pixels.shape}, the data set has {shape}; add --as-is")
         return pixels

@@ -9,11 +9,12 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from strobe.config.gaps import unresolved
 from strobe.config.saved import damage_named, loaded, saved_config
 from strobe.config.strangers import Allowed
 from strobe.config.targets import problems_with_targets
 from strobe.config.tasks import CLASSIFICATION, interface
-from strobe.config.values import unresolved
+from strobe.data.picture import Fit
 from strobe.data.resized import Resize
 from strobe.errors import CheckpointError, ConfigError, require
 from strobe.models.unread import without_pretrained_weights
@@ -41,6 +42,7 @@ class SavedNet:
         example: One input, where the task says what it looks like.
         stored_shape: Of an image as the data set keeps it; None if it is ``shape``.
         preparation: Of pictures that are to be like the data set's: see `ImageDataset.preparation`.
+        fit: How pictures come to have ``stored_shape``: see `read_picture`.
     """
 
     net: nn.Module
@@ -52,6 +54,7 @@ class SavedNet:
     example: Tensor | None = None
     stored_shape: tuple[int, int, int] | None = None
     preparation: str | None = None
+    fit: Fit = "stretch"
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """What the net was trained on, ``(B, C, H, W)`` float32, from ``(B, *stored_shape)`` uint8: see `Batches`."""
@@ -129,6 +132,7 @@ def saved_net(directory: Path, checkpoint: str = BEST, trust: Sequence[str] = ()
         example=example,
         stored_shape=tuple(images.get("stored_shape", images["shape"])) if images is not None else None,
         preparation=preparation_of(images) if images is not None else None,
+        fit=images.get("fit", "stretch") if images is not None else "stretch",
     )
 
 
@@ -149,6 +153,11 @@ def _module(directory: Path, facts: Mapping[str, Any], trust: Sequence[str]) -> 
     example: Any = module.example_input_array
     if example is None and "in_shape" in facts:
         example = torch.zeros(1, *facts["in_shape"])
+    if isinstance(example, tuple | list | dict):
+        raise ConfigError(
+            f"{directory}: {type(module).__name__} takes several inputs, by its example_input_array a "
+            f"{type(example).__name__} of {len(example)}: only a module that takes one tensor can be used alone"
+        )
     if not isinstance(example, Tensor):
         raise ConfigError(
             f"{directory}: nothing says what goes into {type(module).__name__}: give it an example_input_array, a "

@@ -36,6 +36,7 @@ from strobe.record.checkpoints import load_weights
 from strobe.record.run_record import RunRecord
 from strobe.run.build import Run, build
 from strobe.run.evaluation import tested, untestable
+from strobe.run.loggers import RemoteRuns
 from strobe.run.messages import announce, closing_table, told
 from strobe.run.parts import build_data, build_net
 from strobe.run.process import settle_process
@@ -87,7 +88,10 @@ def train(
         #   queued again         SLURM has typed the same command anew: it was turned into `resume=` before it got here.
         begin = RunRecord.start if cfg.resume is None else RunRecord.resume
         record = begin(directory, as_written, OmegaConf.to_yaml(OmegaConf.create(as_written)), overrides, config)
-        with recorded(record, ranks, batch_size=cfg.data.get("batch_size")) as stop:
+        with (
+            RemoteRuns.of(record) as remote,  # outside: they are told the status that has been recorded
+            recorded(record, ranks, batch_size=cfg.data.get("batch_size"), before_giving_up=remote.finish) as stop,
+        ):
             with doing("preparing the data"):
                 data = build_data(cfg)
             with without_pretrained_weights() if record.resumed else nullcontext():
@@ -111,6 +115,7 @@ def train(
             )
             if start is not None:
                 run.recorder.take_up(start.checkpoint, start.step, start.recorder)
+            remote.begin(run.trainer.loggers)
             if start is None or not start.trained:
                 _fit(run, record, start.checkpoint if start else None)
                 stop.raise_if_asked()  # in the last epoch: all is saved, and the test is left to `resume=`
@@ -136,8 +141,16 @@ def _train_as_rank(
 
 
 @contextmanager
-def recorded(record: RunRecord, ranks: Ranks, *, batch_size: int | None) -> Iterator[StopRequest]:
+def recorded(
+    record: RunRecord, ranks: Ranks, *, batch_size: int | None, before_giving_up: Callable[[], None] = lambda: None
+) -> Iterator[StopRequest]:
     """Write down how the block ended, whatever happens in it; gives it what a signal sets.
+
+    Args:
+        record: Of the run.
+        ranks: That were started with it.
+        batch_size: For advice.
+        before_giving_up: Is called where the process has to end from without.
 
     Raises:
         RunError: In place of what the block raised, where the cause is known.
@@ -146,7 +159,7 @@ def recorded(record: RunRecord, ranks: Ranks, *, batch_size: int | None) -> Iter
         slurm.remember(record.directory)
     stop = StopRequest(told(record.directory))
     stop.install()
-    ranks.watch(partial(_give_up, record))
+    ranks.watch(partial(_give_up, record, before_giving_up))
     try:
         yield stop
     except BaseException as raised:
@@ -170,11 +183,12 @@ def recorded(record: RunRecord, ranks: Ranks, *, batch_size: int | None) -> Iter
         record.close()
 
 
-def _give_up(record: RunRecord, error: RunError) -> None:
+def _give_up(record: RunRecord, before: Callable[[], None], error: RunError) -> None:
     if record.report["status"] == "running":
         with suppress(OSError, PreemptedError):  # the process has to end all the same
             record.finish(status_of(error), error)
         tell(str(error))
+        before()
 
 
 def _fit(run: Run, record: RunRecord, checkpoint: Path | None) -> None:

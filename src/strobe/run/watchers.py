@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import (
     DeviceStatsMonitor,
     EarlyStopping,
@@ -13,14 +13,13 @@ from lightning.pytorch.callbacks import (
 
 from strobe.callbacks.averaging import WeightAverage
 from strobe.record.layout import Mode
-from strobe.tasks.task import Task
 
 _AVERAGES = WeightAverage | WeightAveraging  # Lightning's SWA is refused by itself: see strobe.config
 
 
 def idle_callbacks(
     callbacks: Mapping[str, Callback],
-    model: LightningModule,
+    of_task: Mapping[str, Mode],
     declared: Callable[[str], Mode | None],
     *,
     further: bool,
@@ -31,14 +30,13 @@ def idle_callbacks(
 
     Args:
         callbacks: By their place in the config.
-        model: Of the run; a module that is no `Task` tells what it logs only as it does.
+        of_task: What the task declares to log; nothing for a module that is no `Task`, which tells it only as it does.
         declared: Tells which way a metric is better; None where nobody has said it.
         further: Whether the config has metrics of its own, whose names may be known only once they are computed.
         validates: Whether there is anything to validate on.
         logs: Whether the run has a logger.
     """
     splits = ("val", "train") if validates else ("train",)
-    of_task = model.metrics if isinstance(model, Task) else {}
     known = {f"{split}/{name}": mode for split in splits for name, mode in of_task.items()}
     averages = [place for place, callback in callbacks.items() if isinstance(callback, _AVERAGES)]
     if len(averages) > 1:

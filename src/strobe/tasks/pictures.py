@@ -1,5 +1,6 @@
 """Pictures that a task makes of its net's state: files in the run directory, and pages of TensorBoard."""
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from strobe.errors import ConfigError
+from strobe.errors import ConfigError, InterruptedRunError, PreemptedError, first_line
 from strobe.record.files import replacing
 
 FOLDER = "pictures"
@@ -25,6 +26,8 @@ COLUMNS = 8
 _GAP = 2  # pixels
 _GREY = 0.3  # of the gaps: most backgrounds are black or white
 _ROUNDING = 0.05  # by which bfloat16 may leave [0, 1]
+
+log = logging.getLogger(__name__)
 
 
 class Pixels(nn.Module):
@@ -79,7 +82,7 @@ def require_images(images: object) -> None:
 
 
 def show(trainer: Trainer, name: str, pictures: Tensor) -> None:
-    """Write a grid of pictures as they are now; the first rank does.
+    """Write a grid of pictures as they are now; the first rank does. One that can't be written is told, and no more.
 
     Args:
         trainer: Knows the run directory, the loggers, and how far training is.
@@ -88,7 +91,15 @@ def show(trainer: Trainer, name: str, pictures: Tensor) -> None:
     """
     if not trainer.is_global_zero:
         return
-    page = grid(pictures)
+    try:
+        _write_and_log(trainer, name, grid(pictures))
+    except (InterruptedRunError, PreemptedError):  # a signal came meanwhile
+        raise
+    except Exception as error:  # a disk that is full, a logger of anyone's: the training is worth more
+        log.warning("No picture of %s: %s", name, first_line(error))
+
+
+def _write_and_log(trainer: Trainer, name: str, page: Tensor) -> None:
     within = "" if trainer.is_last_batch else f"_step{trainer.global_step}"  # an epoch may be validated several times
     write(Path(trainer.default_root_dir) / FOLDER / f"{name}_epoch{trainer.current_epoch:03}{within}.png", page)
     for logger in trainer.loggers:

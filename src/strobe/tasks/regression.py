@@ -47,7 +47,8 @@ class Regression(Task):
         if targets.numel() != predictions.numel():
             raise ConfigError(
                 f"model: gives predictions of shape {tuple(predictions.shape)} for targets of shape "
-                f"{tuple(targets.shape)}; choose a net with one output per target"
+                f"{tuple(targets.shape)}; one output per target, as in experiment=mnist_regression: "
+                f"+model.num_classes={targets.numel() // len(targets)}"
             )
         predictions = predictions.reshape(targets.shape)
         errors = (predictions - targets).detach().to(WIDEST).reshape(len(targets), -1)

@@ -19,6 +19,7 @@ _strobe_complete() {
     candidate="${line%%$'\t'*}"
     [[ -z $candidate ]] && continue
     line="${line/$'\t'/  }"
+    (( COLUMNS > 40 && ${#line} >= COLUMNS )) && line="${line[1,COLUMNS-4]}..."  # zsh would break it within a word
     if [[ $candidate == *[=./,] ]]; then
       goes_on+=("$candidate")
       goes_on_said+=("$line")
