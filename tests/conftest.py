@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,7 +44,10 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Without pytest-xdist, too, its marker is one."""
+    """Without pytest-xdist, too, its marker is one; and Ctrl-C means something, to the processes of tests too."""
+    with suppress(ValueError):  # not the main thread
+        # A shell's background job is begun with SIGINT ignored, which its children inherit, and Python then keeps.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "xdist_group(name): run by one process of the tests, under --dist loadgroup")
 
 
