@@ -28,7 +28,6 @@ LAYERS = [
 FLOOR = {room: floor for floor, rooms in enumerate(LAYERS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT_LATE = ("commands/", "api/", "cli.py")  # what has to answer without torch
-EXTRAS = ("wandb", "mlflow")  # packages that may not be there, and take seconds to import
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
@@ -89,7 +88,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_commands_import_within_functions(path: Path) -> None:
     if not str(path.relative_to(PACKAGE)).startswith(MAY_IMPORT_LATE):
-        assert [module for module, late in imports(path) if late and module.split(".")[0] not in EXTRAS] == []
+        assert [module for module, late in imports(path) if late] == []
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "src").glob("*.py")), ids=lambda path: path.name)

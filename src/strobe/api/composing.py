@@ -24,7 +24,7 @@ from strobe.commands.arguments import flag_values, parts_of, refuse_unpickling, 
 from strobe.commands.resumed import RESUME_IN_A_FILE, resumed_run
 from strobe.commands.shorthand import spelt_out
 from strobe.commands.train import idle_choices
-from strobe.config.hidden import hidden_files
+from strobe.config.hidden import passed_over
 from strobe.config.nothing import said_plainly
 from strobe.config.overrides import explain, idle_additions, is_no_name, misspelt
 from strobe.config.place import CONF
@@ -190,7 +190,7 @@ def _checked(typed: list[str], config_dir: str | None) -> Composed:
             del cfg["hydra"]
         learn_secrets(cfg)
         overrides: Any = OmegaConf.to_container(whole.hydra.overrides.task, resolve=False)
-        require(hidden_files(whole.hydra))
+        require(passed_over(whole.hydra).chosen)
         require(problems(cfg))
         require([*idle_additions(whole.hydra), *idle_overrides(cfg, overrides), *undirected(cfg, overrides)])
         require(idle_choices(whole.hydra))

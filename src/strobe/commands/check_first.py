@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from strobe.commands.resumed import RESUME_IN_A_FILE
 from strobe.commands.traces import make_directory, require_writable
-from strobe.config.hidden import hidden_files, overlooked_files
+from strobe.config.hidden import passed_over
 from strobe.config.overrides import idle_additions
 from strobe.config.rules import RULES
 from strobe.config.tasks import idle_overrides, undirected
@@ -48,13 +48,14 @@ class CheckFirst(Callback):
         if cfg.resume is not None and any(override.startswith("resume=") for override in typed):
             return  # the config of that run has been looked at before Hydra was asked
         with _refusals_end():
-            require(hidden_files(config.hydra))
+            unused = passed_over(config.hydra)
+            require(unused.chosen)
             require(problems(cfg))
             require([*idle_additions(config.hydra), *idle_overrides(cfg, typed), *undirected(cfg, typed)])
             require([RESUME_IN_A_FILE] if cfg.resume is not None else [])
             new = config.hydra.output_subdir is not None
             require([already_holds_a_run(directory)] if new and _holds_a_run(directory) else [])
-            for line in overlooked_files(config.hydra):
+            for line in unused.by_default:
                 tell(line)
             if cfg.validate == "only":
                 from strobe.config.plan import plan  # torch: only where targets and signatures are asked for
@@ -77,11 +78,12 @@ class CheckFirst(Callback):
         learn_secrets(_of_the_job(config))
         name, rule = OmegaConf.select(config, "sweep.name"), RULES["sweep.name"]
         with _refusals_end():
-            require(hidden_files(config.hydra))
+            unused = passed_over(config.hydra)
+            require(unused.chosen)
             require([] if rule.holds(name) else [rule.refusal("sweep.name", name)])
             if config.get("validate") != "only":
                 require_writable(Path(config.hydra.sweep.dir))
-        for line in overlooked_files(config.hydra):
+        for line in unused.by_default:
             tell(line)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:

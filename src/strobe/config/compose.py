@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from strobe.config.hidden import hidden_files
+from strobe.config.hidden import passed_over
 from strobe.config.nothing import said_plainly
 from strobe.config.overrides import explain, is_no_name, misspelt
 from strobe.config.place import CONF as CONF
@@ -41,7 +41,7 @@ def composed(overrides: Sequence[str], config_dir: str | None = None) -> DictCon
         searched = [] if place is None else [f"hydra.searchpath=['file://{place}']"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("train", overrides=[*searched, *overrides], return_hydra_config=True)
-        require(hidden_files(cfg.hydra))
+        require(passed_over(cfg.hydra).chosen)
         with open_dict(cfg):
             del cfg["hydra"]
         require(problems(cfg))

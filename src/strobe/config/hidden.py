@@ -1,6 +1,7 @@
 """Files of the user's own that Hydra passes over, because an earlier directory has one of the same name."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +16,38 @@ Choice = tuple[str, str]
 """A group and its option."""
 
 
-def hidden_files(hydra: DictConfig) -> list[str]:
-    """What is wrong with options that somebody chose and of which another file is meant, perhaps, a line each.
+@dataclass(frozen=True)
+class PassedOver:
+    """Files that an option has beside the one that Hydra reads, unless they say what it says; a line each.
 
-    Two files that say the same are no trap, nor is one that nothing chooses.
+    Attributes:
+        chosen: Of options that somebody chose: another file is meant, perhaps, which is a mistake.
+        by_default: Of options that nobody chose: their owner may want to know, and nothing is wrong.
+    """
+
+    chosen: Sequence[str] = ()
+    by_default: Sequence[str] = ()
+
+
+def passed_over(hydra: DictConfig) -> PassedOver:
+    """What to say of such files.
 
     Args:
         hydra: Hydra's own node of the config: what was typed, what is chosen, and where was looked.
     """
-    _, others = _choices(hydra)
-    return [
-        f"{line}; rename it, to my_{name}.yaml for example, and choose {group}=my_{name}"
-        for group, option in others
-        for line in _passed_over(hydra, group, option)
-        for name in [option.rpartition("/")[2]]
-    ]
-
-
-def overlooked_files(hydra: DictConfig) -> list[str]:
-    """Such files of options that nobody chose, a line each: their owner may want to know, and nothing is wrong."""
-    by_default, _ = _choices(hydra)
-    return [line for group, option in by_default for line in _passed_over(hydra, group, option)]
+    folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
+    if len(folders) == 1:  # the shipped one, as in most commands
+        return PassedOver()
+    by_default, others = _choices(hydra)
+    return PassedOver(
+        chosen=[
+            f"{line}; rename it, to my_{name}.yaml for example, and choose {group}=my_{name}"
+            for group, option in others
+            for line in _lines(folders, group, option)
+            for name in [option.rpartition("/")[2]]
+        ],
+        by_default=[line for group, option in by_default for line in _lines(folders, group, option)],
+    )
 
 
 def _choices(hydra: DictConfig) -> tuple[list[Choice], list[Choice]]:
@@ -65,9 +77,7 @@ def _axes(typed: Sequence[Override]) -> Iterator[Choice]:
                 yield override.key_or_group.partition("@")[0], value
 
 
-def _passed_over(hydra: DictConfig, group: str, option: str) -> Iterator[str]:
-    """The files after the first that an option has, unless they say what it says."""
-    folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
+def _lines(folders: Sequence[Path], group: str, option: str) -> Iterator[str]:
     files = [file for folder in folders if (file := folder / group / f"{option}.yaml").is_file()]
     for file in files[1:]:
         if file.read_bytes() != files[0].read_bytes():
