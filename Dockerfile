@@ -2,7 +2,7 @@
 # Strobe with all that it needs: docker build --tag strobe . && docker run --rm --init strobe doctor
 # How it is used, and what was not tried: docs/docker.md
 
-# Any image of a Debian or Ubuntu with Python 3.11 or newer.
+# Any image of a Debian or Ubuntu with Python 3.11 or newer, and its venv module.
 ARG BASE=python:3.11-slim
 FROM ${BASE}
 

@@ -1,8 +1,7 @@
 """`python -m src.benchmark`: the command `strobe benchmark`, from a checkout."""
 
-import sys
-
 from strobe.commands.benchmark import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -1,8 +1,7 @@
 """`python -m src.completion`: the command `strobe completion`, from a checkout."""
 
-import sys
-
 from strobe.commands.completion import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -1,8 +1,7 @@
 """`python -m src.doctor`: the command `strobe doctor`, from a checkout."""
 
-import sys
-
 from strobe.commands.doctor import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

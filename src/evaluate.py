@@ -1,8 +1,7 @@
 """`python -m src.evaluate`: the command `strobe evaluate`, from a checkout."""
 
-import sys
-
 from strobe.commands.evaluate import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -1,8 +1,7 @@
 """`python -m src.export`: the command `strobe export`, from a checkout."""
 
-import sys
-
 from strobe.commands.export import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

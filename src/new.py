@@ -1,8 +1,7 @@
 """`python -m src.new`: the command `strobe new`, from a checkout."""
 
-import sys
-
 from strobe.commands.new import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

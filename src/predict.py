@@ -1,8 +1,7 @@
 """`python -m src.predict`: the command `strobe predict`, from a checkout."""
 
-import sys
-
 from strobe.commands.predict import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -1,8 +1,7 @@
 """`python -m src.report`: the command `strobe report`, from a checkout."""
 
-import sys
-
 from strobe.commands.report import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -1,8 +1,7 @@
 """`python -m src.rm`: the command `strobe rm`, from a checkout."""
 
-import sys
-
 from strobe.commands.rm import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -1,8 +1,7 @@
 """`python -m src.runs`: the command `strobe runs`, from a checkout."""
 
-import sys
-
 from strobe.commands.runs import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

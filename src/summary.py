@@ -1,8 +1,7 @@
 """`python -m src.summary`: the command `strobe summary`, from a checkout."""
 
-import sys
-
 from strobe.commands.summary import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -1,8 +1,7 @@
 """`python -m src.train`: the command `strobe train`, from a checkout."""
 
-import sys
-
 from strobe.commands.train import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

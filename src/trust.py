@@ -1,8 +1,7 @@
 """`python -m src.trust`: the command `strobe trust`, from a checkout."""
 
-import sys
-
 from strobe.commands.trust import main
+from strobe.machine.leaving import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from strobe.record.epochs import read_epochs
 from strobe.record.layout import BEST, CHECKPOINTS, LAST, REPORT
-from strobe.record.report import read_epochs
 
 _NOT_COMPARED = ("timing", "environment", "pid", "host", "started", "heartbeat", "ended", "config_hash", "overrides")
 _ONLY_IN_ONE = ("objective_mode", "mode")  # keys that reports have had only since some version

@@ -2,12 +2,15 @@
 
 import ast
 import csv
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hydra._internal import utils
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
 from hydra.plugins.sweeper import Sweeper
 from lightning.pytorch import Trainer
 from torch.distributed import distributed_c10d
@@ -19,10 +22,13 @@ from tests.conftest import ROOT, Train
 # file -> the private names of others that it uses; the reason stands beside each use.
 DOORS = {
     "hydra_plugins/strobe/plugins.py": {"hydra._internal"},
+    "src/strobe/api/composing.py": {"_get_flag", "_set_flag"},
     "src/strobe/callbacks/carried.py": {"_computed", "_update_count"},
     "src/strobe/callbacks/steps.py": {"_scale"},
+    "src/strobe/commands/sweep.py": {"hydra._internal"},
     "src/strobe/data/augment.py": {"_standard_gamma"},
     "src/strobe/distributed/launch.py": {"_abort_process_group"},
+    "src/strobe/machine/leaving.py": {"_run_exitfuncs", "_shutdown"},
     "src/strobe/record/lightning_state.py": {"_batches_that_stepped", "_logger_connector", "_results"},
     "src/strobe/record/initial.py": {"_metadata"},
     "src/strobe/run/loggers.py": {"_experiment"},
@@ -60,6 +66,11 @@ def doors(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_private_names_of_others_are_used_only_where_it_is_written_down(path: Path) -> None:
     assert set(doors(path)) == DOORS.get(str(path.relative_to(ROOT)), set())
+
+
+def test_hydra_asks_for_the_mode_where_a_job_tells_it() -> None:
+    assert "get_mode(" in inspect.getsource(utils._run_hydra)
+    assert callable(Hydra.get_mode)
 
 
 def test_hydras_grid_is_where_our_sweeper_looks_for_it() -> None:

@@ -60,7 +60,7 @@ def project(tmp_path: Path) -> Path:
 
 def strobe(environment: Path, project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What `strobe <arguments>` does in the project."""
-    script = "import sys; from strobe.cli import main; sys.exit(main())"  # as the installed script says it
+    script = "import sys; from strobe.cli import script; sys.exit(script())"  # as the installed script says it
     variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run(
         [environment, "-c", script, *arguments], cwd=project, env=variables, capture_output=True, text=True, check=False
@@ -76,8 +76,8 @@ def test_nothing_but_strobe_and_its_plugins_is_installed(wheel: Path) -> None:
         "hydra_plugins/strobe"
     }
     shipped = {str(path.relative_to(ROOT / "conf")) for path in (ROOT / "conf").rglob("*.yaml")}
-    assert {name.removeprefix("strobe/conf/") for name in names if name.endswith(".yaml")} == shipped
-    assert "[console_scripts]\nstrobe = strobe.cli:main" in (
+    assert {name.removeprefix("strobe/conf/") for name in names if name.startswith("strobe/conf/")} == shipped
+    assert "[console_scripts]\nstrobe = strobe.cli:script" in (
         zipfile.ZipFile(wheel).read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
     )
 

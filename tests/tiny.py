@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from strobe.data.dataset import SplitName
-from strobe.data.fetch import RawFile
 from strobe.data.idx import IdxDataset
+from strobe.data.sources import RawFile
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

@@ -1,8 +1,6 @@
 """`python -m strobe <command>`: see `strobe.cli`."""
 
-import sys
-
-from strobe.cli import main
+from strobe.cli import script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

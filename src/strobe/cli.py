@@ -1,14 +1,23 @@
 """The console script: `strobe <command> ...`, in any directory."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from strobe.commands.names import COMMANDS as COMMANDS
+from strobe.commands.names import ELSEWHERE
+from strobe.machine.leaving import leave
 from strobe.machine.streams import settle_streams
 from strobe.machine.terminal import tell
 from strobe.machine.text import printable
+
+
+def script() -> NoReturn:
+    """The command, as the program of its own that it is."""
+    leave(main)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command in ("-V", "--version"):
         print(versions())
         return 0
-    guess = nearest(command, COMMANDS)
-    hint = f"did you mean strobe {guess}? " if guess else ""
-    tell(printable(f"strobe {command}: no such command; {hint}There are: {', '.join(COMMANDS)}"))
+    if command.startswith("-") or "=" in command:  # what belongs to a command, and to this one most of all
+        meant = shlex.join(["strobe", "train", command, *rest])
+        tell(printable(f"strobe {command}: the command comes first; did you mean {meant}?"))
+        return 2
+    guess = ELSEWHERE.get(command.lower()) or nearest(command, COMMANDS)
+    if command.lower() == "help" and rest and rest[0] in COMMANDS:
+        guess = f"{rest[0]} --help"
+    hint = f"did you mean strobe {guess}? There" if guess else "there"
+    tell(printable(f"strobe {command}: no such command; {hint} are: {', '.join(COMMANDS)}"))
     return 2

@@ -1,10 +1,13 @@
 """`import strobe` and `strobe.compose`: the command's checks, beside whatever else the process does."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -12,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import strobe
+from strobe.api.composing import origin_of
 from strobe.config.compose import CONF
 from strobe.errors import ConfigError
 from tests.conftest import ROOT, TEST_CONF, Compose
@@ -126,3 +130,31 @@ assert run.evaluate()["test/acc"] == run.report["metrics"]["test/acc"]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", program], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.copy,
+        copy.deepcopy,
+        lambda cfg: cfg.copy(),
+        lambda cfg: OmegaConf.merge(cfg, {"seed": 7}),
+        lambda cfg: pickle.loads(pickle.dumps(cfg)),
+        OmegaConf.create,
+    ],
+)
+def test_a_copy_of_a_config_is_trained_where_the_config_would_be(copied: Any) -> None:
+    cfg = strobe.compose(["seed=3", "hydra.run.dir=/tmp/mine"])
+    strobe.compose(["hydra.run.dir=/tmp/other"])
+    made = copied(cfg)
+    del cfg
+    origin = origin_of(made)
+    assert origin.hydra.hydra.run.dir == "/tmp/mine"
+    assert list(origin.overrides) == ["seed=3", *(["seed=7"] if made.seed == 7 else [])]
+
+
+def test_a_config_whose_origin_is_forgotten_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = strobe.compose(["hydra.run.dir=/tmp/mine"])
+    monkeypatch.setattr("strobe.api.composing._composed", {})
+    with pytest.warns(UserWarning, match="composed by another process, or 64 configs ago"):
+        origin_of(cfg)

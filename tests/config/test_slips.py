@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from strobe import cli
 from strobe.commands import train
 from strobe.config.compose import CONF
 from strobe.config.nothing import said_plainly
@@ -265,6 +266,28 @@ SLIPS = [
     ("trainer=cuda:0", "did you mean trainer=gpu trainer.devices=[0]?", ""),
     ("resume=true", "the newest is resume=latest", ""),
     ("seed=1 --config-dir=. bs=3", "did you mean data.batch_size=3?", "usage"),
+    ("-m model=mlp or cnn", "model=mlp or cnn: several values have commas between them; did you mean -m model=", ""),
+    ("model=mlp vs cnn vs lstm", "did you mean -m model=mlp,cnn,lstm?", "override"),
+    ("-m seed=1 to 5", "did you mean -m 'seed=range(1,6)'?", "override"),
+    ("-m seed=1,,2", "did you mean seed=1,2?", "quote"),
+    ("model=mlp with seed=2", "'with' is not an override: settings have a space between them, leave it out", ""),
+    ("model=mlp,seed=3", "settings have a space between them; did you mean model=mlp seed=3?", "quote"),
+    ("'model=mlp;seed=3'", "did you mean model=mlp seed=3?", "quote"),
+    ("'model=mlp, seed=3'", "did you mean model=mlp seed=3?", ""),
+    ("-M model=mlp,cnn", "-M: no such flag; did you mean -m?", "several"),
+    ("--multirun=true model=mlp,cnn", "takes no value; did you mean --multirun?", "several"),
+    ("-m Model=MLP,Cnn", "did you mean model=mlp,cnn?", ""),
+    ("-m model = MLP,cnn", "no spaces around =; did you mean model=mlp,cnn?", "MLP?"),
+    ("Model = MLP", "did you mean model=mlp?", ""),
+    ("'name=<b>&x'", "can't be read: quote a value with special characters", "did you mean"),
+    ("'tags=[<b>, c]'", "as in tags=\"['<b>','c']\"", ""),
+    ("seed='<value>'", "write the value itself in the place of <value>", ""),
+    ("note=this or that", "note=this or that: quote what has spaces; did you mean 'note=this or that'?", "several"),
+    ("name=a or b", "quote what has spaces", "several"),
+    ("latest", "did you mean resume=latest?", ""),
+    ("resume=Latest", "the newest is resume=latest", ""),
+    ("resume==latest", "the newest is resume=latest", ""),
+    ("resume", "did you mean resume=<value>?", ""),
 ]
 
 
@@ -310,13 +333,17 @@ OF_OTHERS = [
     ("report --diff RUN", "expected 2 arguments", "usage"),
     ("report --diff outputs RUN", "is not a run directory", ""),
     ("doctor now", "unrecognized arguments: now", "usage"),
-    ("benchmark step", "did you mean steps? There are: commands, ddp, steps", "usage"),
+    ("benchmark step", "did you mean steps? There are: commands, start, steps, ddp", "usage"),
     ("benchmark --rounds x", "invalid int value: 'x'", "usage"),
     ("summary mlp", "did you mean model=mlp?", ""),
     ("summary model=rnn", "did you mean model=lstm?", ""),
     ("summary model=3", "model=3: no such option", ""),
     ("summary --model mlp", "did you mean model=mlp?", ""),
     ("summary model=mlp epochs=3", "did you mean trainer.max_epochs=3?", ""),
+    ("predict RUN picture.png top=3", "top=3: is a flag of this command; did you mean --top 3?", "file"),
+    ("evaluate RUN Details=true", "did you mean --details?", ""),
+    ("export RUN format=onnx", "did you mean --format onnx?", "unrecognized"),
+    ("runs status=failed", "did you mean --status failed?", "directory"),
 ]
 
 
@@ -348,6 +375,29 @@ def test_a_slip_of_another_command_is_answered_in_a_line(
     assert len(err.splitlines()) == 1
     assert len(err) <= _LONGEST
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("Train model=mlp", "did you mean strobe train? There are: train"),
+        ("eval latest", "did you mean strobe evaluate?"),
+        ("ls", "did you mean strobe runs?"),
+        ("sweep model=mlp,cnn", "did you mean strobe train -m?"),
+        ("help rm", "did you mean strobe rm --help?"),
+        ("model=mlp lr=0.1", "the command comes first; did you mean strobe train model=mlp lr=0.1?"),
+        ("-m model=mlp,cnn", "did you mean strobe train -m model=mlp,cnn?"),
+        ("zzz", "no such command; there are: train"),
+    ],
+)
+def test_a_command_that_is_none_is_answered_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, wanted: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(shlex.split(line)) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert wanted in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_there_are_slips_enough() -> None:

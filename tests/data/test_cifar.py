@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from strobe.data.cifar import CIFAR10, CIFAR100, CifarDataset, read_cifar
-from strobe.data.fetch import Archive
+from strobe.data.sources import Archive
 from strobe.errors import DatasetError
 from tests.conftest import Train, report
 

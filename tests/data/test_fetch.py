@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from strobe.data import fetch
-from strobe.data.fetch import Archive, Folder, Mirror, NpmPackage, RawFile, Source, download, ensure_files, extract
+from strobe.data import sources
+from strobe.data.fetch import ensure_files
+from strobe.data.sources import Archive, Folder, Mirror, NpmPackage, RawFile, Source, download, extract
 from strobe.errors import DatasetError
 from tests.conftest import ROOT
 
@@ -208,7 +209,7 @@ def test_the_next_source_is_asked_when_a_mirror_fails(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     if fault in ("silent", "stall"):
-        monkeypatch.setattr(fetch, "_TIMEOUT_S", 1.0)
+        monkeypatch.setattr(sources, "_TIMEOUT_S", 1.0)
     ensure_files(tmp_path, FILES, [Mirror(server.url(fault)), Mirror(server.url("good")), Untouchable()])
     assert_whole(tmp_path)
     assert server.asked[0].startswith(f"/{fault}/")
@@ -277,7 +278,8 @@ def test_a_directory_that_cannot_be_written_names_the_override(tmp_path: Path) -
 def start_fetching(directory: Path, url: str) -> subprocess.Popen[str]:
     """A process that fetches once it is sent a line."""
     code = (
-        "import sys; from pathlib import Path; from strobe.data.fetch import Mirror, RawFile, ensure_files\n"
+        "import sys; from pathlib import Path; from strobe.data.fetch import ensure_files\n"
+        "from strobe.data.sources import Mirror, RawFile\n"
         f"print('ready', flush=True); sys.stdin.readline()\n"
         f"ensure_files(Path({str(directory)!r}), {FILES!r}, [Mirror({url!r})])"
     )

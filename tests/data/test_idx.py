@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from strobe.data.fetch import Mirror, NpmPackage
 from strobe.data.idx import KMNIST, MNIST, FashionMNIST, IdxDataset, read_idx
+from strobe.data.sources import Mirror, NpmPackage
 from strobe.errors import DatasetError
 from tests.tiny import TinyDigits, write_idx, write_tiny
 

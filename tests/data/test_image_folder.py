@@ -1,19 +1,29 @@
 """A person's own pictures: whatever they are, tensors; the split stays; nothing is decoded twice."""
 
+import errno
 import io
 import json
 import logging
 import os
+import subprocess
+import sys
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
+from strobe.data import places, progress
 from strobe.data.image_folder import ImageFolder
+from strobe.data.picture import read_picture
+from strobe.data.pieces import Decoded, Piece, Target, decode
 from strobe.errors import ConfigError, DatasetError
 from tests.conftest import Train, report
 
@@ -55,7 +65,7 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise AssertionError("a picture was decoded")
 
-    monkeypatch.setattr("strobe.data.image_folder.read_picture", refuse)
+    monkeypatch.setattr("strobe.data.pieces.read_picture", refuse)
 
 
 def grey16(path: Path) -> None:
@@ -136,7 +146,7 @@ def test_cropping_keeps_proportions_and_the_middle(folder: Path, root: Path) -> 
     of_fit = {}
     for dataset in (crop, stretched):
         splits = loaded(dataset, root)  # a cache of their own each
-        names = {split: json.loads((dataset._cache(root) / "split.json").read_text())[split] for split in splits}
+        names = {split: json.loads((dataset._caches(root)[0] / "split.json").read_text())[split] for split in splits}
         (split,) = (split for split in names if "cat/square.png" in names[split])
         of_fit[dataset.fit] = splits[split][0][names[split].index("cat/square.png")] > 127
     rows, columns = of_fit["crop"][0].nonzero(as_tuple=True)
@@ -310,6 +320,213 @@ def test_a_split_without_a_picture_is_an_error(tmp_path: Path, root: Path) -> No
     (tmp_path / "none" / "b").mkdir()
     with pytest.raises(DatasetError, match="holds no pictures"):
         loaded(ImageFolder(folder=str(tmp_path / "none")), root)
+
+
+def in_small_pieces(monkeypatch: pytest.MonkeyPatch, pictures: int = 4) -> None:
+    monkeypatch.setattr("strobe.data.pieces._MOST_PICTURES", pictures)
+    monkeypatch.setattr("strobe.data.decoding._PIECES_EACH", 1)
+    monkeypatch.setattr("strobe.data.decoding.available_cpus", lambda: 1)
+
+
+def same(one: Splits, other: Splits) -> bool:
+    return all(torch.equal(a, b) for split in one for a, b in zip(one[split], other[split], strict=True))
+
+
+def test_a_decoding_that_was_stopped_goes_on_where_it_was(
+    folder: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "cat" / "broken.png").write_bytes(b"?")
+    whole = loaded(ImageFolder(folder=str(folder)), tmp_path / "other")
+    facts = recorded(tmp_path / "other")
+    in_small_pieces(monkeypatch)
+    read: list[str] = []
+
+    def stopping(path: Path, *arguments: Any) -> np.ndarray:
+        if len(read) == 30:
+            read.append("stopped")
+            raise KeyboardInterrupt
+        read.append(path.name)
+        return read_picture(path, *arguments)
+
+    monkeypatch.setattr("strobe.data.pieces.read_picture", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        loaded(ImageFolder(folder=str(folder)), root)
+    assert list(root.rglob("split.json")) == [], "what is not whole is not used"
+    with caplog.at_level(logging.INFO):
+        again = loaded(ImageFolder(folder=str(folder)), root)
+    assert "28 of 61 pictures were decoded before" in caplog.text
+    assert len(read) == 31 + 61 - 28
+    assert same(whole, again)
+    assert {**recorded(root), "arrays": None} == {**facts, "arrays": None}
+    assert list(root.rglob("journal.json")) == []
+
+
+def test_nothing_goes_on_where_a_picture_has_changed_since(
+    folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_pieces(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr("strobe.data.image_folder.finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            loaded(ImageFolder(folder=str(folder)), root)
+    assert len(list(root.rglob("journal.json"))) == 1
+    save(folder / "cat" / "3.png", (250, 0, 0), size=(40, 40))
+    splits = loaded(ImageFolder(folder=str(folder)), root)
+    assert any(250 in images[:, 0, 0, 0] for images, _ in splits.values())
+    assert len(list(root.rglob("train-images.npy"))) == 1, "what is of no more use is deleted"
+
+
+def test_processes_that_help_decode_the_same(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "dog" / "broken.png").write_bytes(b"?")
+    alone = loaded(ImageFolder(folder=str(folder)), root)
+    facts = recorded(root)
+    in_small_pieces(monkeypatch)
+    monkeypatch.setattr("strobe.data.decoding.available_cpus", lambda: 3)
+
+    def slowly(piece: Piece, target: Target) -> Decoded:  # so that some is left for those that help
+        time.sleep(0.05)
+        return decode(piece, target)
+
+    monkeypatch.setattr("strobe.data.decoders.decode", slowly)
+    monkeypatch.setattr("strobe.data.decoders._AHEAD", 5)
+    assert same(alone, loaded(ImageFolder(folder=str(folder)), root.with_name("helped")))
+    assert {**recorded(root.with_name("helped")), "arrays": None} == {**facts, "arrays": None}
+
+
+def test_a_process_that_dies_is_an_error_and_one_that_never_begins_is_done_without(
+    folder: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_small_pieces(monkeypatch)
+    monkeypatch.setattr("strobe.data.decoding.available_cpus", lambda: 2)
+    begins = tmp_path / "begins"
+    begins.write_text("#!/bin/sh\necho '\"ready\"'\nread target\nread piece\nexit 3\n")
+    begins.chmod(0o755)
+    monkeypatch.setattr("strobe.data.decoders.sys.executable", str(begins))
+    with pytest.raises(DatasetError, match=r"has ended \(exit code 3\), at one of the pictures from cat/0.png to "):
+        loaded(ImageFolder(folder=str(folder)), root)
+    monkeypatch.setattr("strobe.data.decoders.sys.executable", "/bin/false")
+    splits = loaded(ImageFolder(folder=str(folder)), root)
+    assert "going on without it" in caplog.text
+    assert same(splits, loaded(ImageFolder(folder=str(folder)), root.with_name("other")))
+
+
+def test_a_process_that_helps_imports_no_torch() -> None:
+    code = "import sys, strobe.data.pieces; sys.exit(bool({'torch', 'lightning', 'hydra'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_decoding_takes_no_more_memory_where_there_are_more_pictures(folder: Path, root: Path) -> None:
+    dataset = ImageFolder(folder=str(folder), size=(512, 512))
+    tracemalloc.start()
+    splits = loaded(dataset, root)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < sum(images.numel() for images, _ in splits.values()) / 2
+
+
+def test_a_large_set_is_mapped_to_be_read(folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = loaded(ImageFolder(folder=str(folder)), root)
+    monkeypatch.setattr("strobe.data.image_folder._LARGE", 0)
+    large = loaded(ImageFolder(folder=str(folder)), root)
+    assert same(small, large)
+    assert torch.equal(large["train"][0][[3, 1]], small["train"][0].index_select(0, torch.tensor([3, 1])))
+
+
+def test_what_may_be_unreadable_is_judged_without_decoding(
+    folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "cat" / "broken.png").write_bytes(b"?")
+    loaded(ImageFolder(folder=str(folder)), root)
+    no_decoding(monkeypatch)
+    loaded(ImageFolder(folder=str(folder), max_unreadable=0.5), root)
+    with pytest.raises(DatasetError, match="1 of 61"):
+        loaded(ImageFolder(folder=str(folder), max_unreadable=0), root)
+
+
+def test_what_an_earlier_version_has_decoded_stays_of_use(
+    folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = loaded(ImageFolder(folder=str(folder)), root)
+    (cache,) = (path.parent for path in root.rglob("split.json"))
+    facts = recorded(root)
+    for path in cache.glob("*/*.npy"):
+        path.rename(cache / path.name)
+    kept = {name: facts[name] for name in facts if name not in ("arrays", "pixels")}
+    (cache / "split.json").write_text(json.dumps(kept))
+    no_decoding(monkeypatch)
+    assert same(before, loaded(ImageFolder(folder=str(folder)), root))
+
+
+def test_where_the_data_root_can_not_be_written_another_place_is_used(
+    folder: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refusing(directory: Path) -> FileLock:
+        if directory.is_relative_to(root):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return taken(directory)
+
+    taken = places._taken
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(places, "_taken", refusing)
+    splits = loaded(ImageFolder(folder=str(folder)), root)
+    assert f"Permission denied. Using {tmp_path / 'cache' / 'strobe'}" in caplog.text
+    images, _ = ImageFolder(folder=str(folder)).load(root, "train")  # as another process of the run has it
+    assert torch.equal(images, splits["train"][0])
+    monkeypatch.setattr("strobe.data.image_folder.places", lambda root: [root])
+    with pytest.raises(DatasetError, match=r"Choose another data\.root=<dir>"):
+        loaded(ImageFolder(folder=str(folder)), root)
+
+
+def test_the_last_place_is_a_directory_that_nobody_else_may_look_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strobe.data.places.tempfile.gettempdir", lambda: str(tmp_path))
+    last = places.places(tmp_path / "data")[-1]
+    assert not last.exists(), "it is made when it is needed"
+    with places.locked([last / "image_folder"]) as directory:
+        assert directory.is_dir()
+    assert last.stat().st_mode & 0o777 == 0o700
+    last.chmod(0o777)
+    assert last not in places.places(tmp_path / "data")
+
+
+def test_a_disk_without_room_is_one_line_before_anything_is_decoded(
+    folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("strobe.data.decoding.shutil.disk_usage", lambda _: SimpleNamespace(total=9, free=1000))
+    no_decoding(monkeypatch)
+    with pytest.raises(DatasetError, match=r"need 0 MB in .*\. Make room, or choose another data.root=<dir>"):
+        loaded(ImageFolder(folder=str(folder)), root)
+
+
+def test_another_process_that_decodes_is_waited_for_and_that_is_said(
+    folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = ImageFolder(folder=str(folder))._caches(root)[0]
+    cache.mkdir(parents=True)
+    monkeypatch.setattr(places, "_QUIET_S", 0.01)
+    lock = FileLock(cache / ".lock")
+    lock.acquire()
+    said = places.log.info
+
+    def released(*words: Any) -> None:
+        said(*words)
+        lock.release()
+
+    monkeypatch.setattr(places.log, "info", released)
+    with caplog.at_level(logging.INFO):
+        loaded(ImageFolder(folder=str(folder)), root)
+    assert "Another process works in" in caplog.text
+
+
+def test_how_far_the_decoding_is_is_told(
+    folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "_AFTER_S", 0)
+    monkeypatch.setattr(progress, "_LOGGED_EVERY_S", 0)
+    with caplog.at_level(logging.INFO):
+        loaded(ImageFolder(folder=str(folder)), root)
+    assert "Decoding pictures: 60 of 60 (100%)" in caplog.text
 
 
 @pytest.mark.parametrize(

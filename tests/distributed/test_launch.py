@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from strobe.distributed import launch
+from strobe.distributed import launch, ranks
 from tests.conftest import Train, report
 
 
@@ -25,8 +25,8 @@ def test_a_strategy_for_several_ranks_trains_on_one(train_tiny: Train, strategy:
 
 
 def test_how_ranks_start_is_no_concern_of_the_trainer() -> None:
-    assert launch.strategy_for_trainer("ddp") == "ddp"
-    assert launch.strategy_for_trainer("fsdp") == "fsdp"
-    forked = launch.strategy_for_trainer("ddp_fork")
-    assert isinstance(forked, launch.StartedDDP)
+    assert ranks.strategy_for_trainer("ddp") == "ddp"
+    assert ranks.strategy_for_trainer("fsdp") == "fsdp"
+    forked = ranks.strategy_for_trainer("ddp_fork")
+    assert isinstance(forked, ranks.StartedDDP)
     assert forked.launcher is None

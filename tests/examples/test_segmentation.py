@@ -114,7 +114,7 @@ def test_a_net_is_exported_for_pictures_in_batches_of_any_size(trained: Path, st
     strobe("export", "whole", "--format", "torch_export")
     net = torch.export.load(trained / "export" / "model.pt2").module()
     assert net(torch.zeros(3, 1, 32, 32)).shape == (3, 4, 32, 32)
-    told = json.loads((trained / "export" / "model.json").read_text())
+    told = json.loads((trained / "export" / "model.pt2.json").read_text())
     assert told["input"]["shape"] == ["batch", 1, 32, 32]
     assert told["output"]["shape"] == ["batch", 4, 32, 32]
 

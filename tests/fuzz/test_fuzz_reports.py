@@ -19,9 +19,10 @@ import pytest
 
 from strobe.commands.report import main as report_command
 from strobe.errors import RunError
+from strobe.record.epochs import read_epochs
 from strobe.record.layout import FAILED
-from strobe.record.report import read_epochs, read_report
-from strobe.report import write
+from strobe.record.report import read_report
+from strobe.report import searches, write
 from strobe.report.difference import difference
 from strobe.sweeps.jobs import plan_jobs
 from strobe.sweeps.planning import Planner
@@ -263,7 +264,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory, planner: Planner) -> Path:
 
 
 def run_cases(cases: range, sound: Path, tmp_path: Path, planner: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw_pictures, draw_searches = write.pictures, write.search_pictures
+    draw_pictures, draw_searches = write.pictures, searches.search_pictures
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # half of the time, and no power fails here
     for case in cases:
         draw = random.Random(f"{SEED}/{case}")
@@ -273,7 +274,7 @@ def run_cases(cases: range, sound: Path, tmp_path: Path, planner: Planner, monke
         touched = harm(root, draw)
         # Drawing takes a second, the rest a twentieth.
         monkeypatch.setattr(write, "pictures", draw_pictures if case % 40 == 0 else lambda runs, groups: {})
-        monkeypatch.setattr(write, "search_pictures", draw_searches if case % 10 == 0 else lambda studies: {})
+        monkeypatch.setattr(searches, "search_pictures", draw_searches if case % 10 == 0 else lambda studies: {})
         try:
             with no_hang():
                 read_all(root)

@@ -3,6 +3,7 @@
 import pytest
 
 from strobe.machine.secrets import (
+    is_masked,
     is_secret,
     learn,
     learn_all,
@@ -177,3 +178,17 @@ def test_a_change_of_code_is_kept_without_the_secrets_in_it(line: str, shown: st
 @pytest.mark.parametrize("text", ["x" * 500_000, " " * 500_000, "token='" + "1" * 500_000, "password = \n" * 40_000])
 def test_a_large_change_is_read_once(text: str) -> None:
     assert masked_assignments(text) == text  # a pattern that goes back and forth would take hours
+
+
+@pytest.mark.parametrize("key", ["tracking_uri", "url", "dsn", "storage", "address"])
+def test_the_password_of_a_url_is_masked_whatever_its_key(key: str) -> None:
+    given = {"logger": {"mine": {key: "https://me:hunter2@example.org:5000/x"}}}
+    assert masked(given)["logger"]["mine"][key] == "https://me:***@example.org:5000/x"
+    typed = f"+logger.mine.{key}=https://me:hunter2@example.org:5000/x"
+    assert masked_override(typed) == f"+logger.mine.{key}=https://me:***@example.org:5000/x"
+    assert to_give_again([typed]) == [typed.lstrip("+")]
+    assert is_masked("https://me:***@example.org:5000/x")
+    left = {key: "https://me:${oc.env:PASSWORD}@example.org"}
+    assert masked(left) == left, "read from the environment again"
+    learn_all(given)
+    assert redacted("no answer from https://me:hunter2@example.org") == ("no answer from https://me:***@example.org")

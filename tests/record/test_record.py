@@ -17,9 +17,10 @@ from omegaconf import OmegaConf
 from strobe.config.compose import plain
 from strobe.errors import ConfigError
 from strobe.machine.rank import process_rank
+from strobe.record.epochs import read_epochs
 from strobe.record.files import write_atomically
 from strobe.record.identity import config_hash
-from strobe.record.report import read_epochs, read_report
+from strobe.record.report import read_report
 from strobe.record.run_record import RunRecord
 from tests.conftest import ROOT, Compose, Train, report
 from tests.run.test_train import rows

@@ -12,9 +12,10 @@ import pytest
 
 from strobe.errors import CheckpointError, ConfigError
 from strobe.machine.disk import trouble
+from strobe.record.epochs import read_epochs
 from strobe.record.files import read_bounded
 from strobe.record.kept import kept_entries
-from strobe.record.report import described, read_epochs, read_report
+from strobe.record.report import described, read_report
 
 BEST = {"metric": "val/acc", "mode": "max", "value": 0.5, "epoch": 0, "step": 17, "checkpoint": "checkpoints/best.ckpt"}
 GOOD: dict[str, Any] = {

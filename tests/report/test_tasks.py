@@ -305,7 +305,7 @@ def test_runs_of_another_task_are_not_described_in_a_classifiers_words(tmp_path:
         metrics = {"val/loss": value, "val/rmse": value, "test/rmse": value}
         write_run(tmp_path / f"{value}", value, f"lr={value}", metrics=metrics, metric="val/rmse", objective_mode="min")
     table = write_report([tmp_path], tmp_path)
-    said = re.sub('base64,[^"]*', "", page(tmp_path))
+    said = re.sub('(?s)base64,[^"]*|<style>.*?</style>', "", page(tmp_path))
     for text in (table, said, (tmp_path / "summary.md").read_text(), (tmp_path / "summary.csv").read_text()):
         assert not re.search(r"\bacc|accuracy|image(?!/png)", text)
         assert "test/rmse" in text

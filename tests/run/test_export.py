@@ -42,7 +42,7 @@ def test_every_model_comes_out_as_it_is(tmp_path: Path, model: str, format: str)
     assert exported.inputs == "256 random images"
     assert exported.difference is not None
     assert exported.difference < 1e-4
-    assert {file.name for file in tmp_path.iterdir()} == {path.name, "model.json"}
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, f"{path.name}.json"}
 
 
 def test_what_is_exported_needs_no_strobe(train_tiny: Train, command: Command) -> None:
@@ -55,7 +55,7 @@ def test_what_is_exported_needs_no_strobe(train_tiny: Train, command: Command) -
     assert signature == "takes images (batch, 1, 28, 28) float32, normalized; gives logits (batch, 10)"
     assert "on 163 test images: the same class for 163, outputs within " in compared, "all that the tiny set has"
     session = onnxruntime.InferenceSession(run / "export" / "model.onnx")
-    facts = json.loads((run / "export" / "model.json").read_text())
+    facts = json.loads((run / "export" / "model.onnx.json").read_text())
     assert facts["input"] == {"name": "images", "shape": ["batch", 1, 28, 28], "dtype": "float32"}
     assert facts["classes"] == list("0123456789")
     assert facts["preparation"] is None
@@ -175,7 +175,7 @@ def test_a_file_says_what_it_is_and_nothing_of_this_machine(train_tiny: Train, f
     assert (told["run"], told["started"], told["checkpoint"]) == (run.name, began["started"], "last.ckpt")
     assert told["strobe_version"] == began["environment"]["strobe"]
     assert told["git_commit"] == (began["environment"]["git_commit"] or "null")
-    beside = json.loads(path.with_suffix(".json").read_text())
+    beside = json.loads(path.with_name(f"{path.name}.json").read_text())
     assert beside["normalization"]["inside"] is True
     assert beside["origin"]["run"] == run.name
     if format != "torchscript":  # which names its source files
@@ -268,14 +268,16 @@ def test_a_module_is_exported_by_its_own_example(train_own: Train, capsys: pytes
 
 def test_a_neighbour_that_no_export_has_written_is_left_alone(tmp_path: Path) -> None:
     net = SavedNet(nn.Flatten(), (1, 2, 2), (0.5,), (0.5,), tuple("abcd"))
-    beside = tmp_path / "package.json"
+    beside = tmp_path / "package.pt2.json"
     beside.write_text('{"name": "mine"}')
-    with pytest.raises(ConfigError, match=r"would replace .*package\.json, which no export has written"):
+    with pytest.raises(ConfigError, match=r"would replace .*package\.pt2\.json, which no export has written"):
         export(net, "torch_export", tmp_path / "package.pt2")
-    assert [file.name for file in tmp_path.iterdir()] == ["package.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["package.pt2.json"]
     beside.unlink()
     for _ in range(2):  # what an export has written is replaced
         export(net, "torch_export", tmp_path / "package.pt2")
+    export(net, "torchscript", tmp_path / "package.ts")
+    assert {file.name for file in tmp_path.glob("*.json")} == {"package.pt2.json", "package.ts.json"}
 
 
 class NotANumber(nn.Module):

@@ -2,11 +2,13 @@
 
 import importlib.util
 import json
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 import time
+import warnings
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,21 @@ SECRET = "hunter2secretvalue"
 OFFLINE = ("logger=wandb", "logger.wandb.offline=true")
 
 
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow makes its tables by dozens of migrations, which take longer than a run: it does so once."""
+    store = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with warnings.catch_warnings(action="ignore"):
+        mlflow.MlflowClient(f"sqlite:///{store}").search_experiments()
+    return store
+
+
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> None:
     """Nothing of whoever runs the tests is used: neither variables nor keys, and no directory but the test's own."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    shutil.copy(empty_store, tmp_path / "outputs" / "mlflow.db")
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
@@ -132,6 +145,7 @@ def test_wandb_is_told_the_settings_the_curves_and_the_result(
 
 
 def test_mlflow_is_told_the_settings_the_curves_and_the_result(train_tiny: Train) -> None:
+    Path("outputs/mlflow.db").unlink()  # this once it is made by the run
     directory = train_tiny("logger=mlflow", "name=first", "note=for the paper", "tags=[a,b]")
     run, ended = told_mlflow(), report(directory)
     assert (run.info.run_name, run.info.status) == ("first", "FINISHED")

@@ -113,7 +113,7 @@ def test_a_job_whose_report_is_damaged_has_failed(tmp_path: Path, text: str) -> 
 def test_a_slot_whose_process_could_not_begin_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = LocalEngine([Slot(1)], drive)  # type: ignore[arg-type]
     context = SimpleNamespace(Process=lambda **_: SimpleNamespace(start=raises), get_start_method=lambda: "spawn")
-    monkeypatch.setattr(engine, "_context", context)
+    monkeypatch.setattr(engine._server, "context", context)
     with Pool(engine) as pool:
         with pytest.raises(OSError, match="No space"):
             pool.start(job(tmp_path), [])
@@ -145,7 +145,9 @@ def test_a_fault_of_the_driver_lets_its_jobs_save_their_checkpoints(
         yield job(tmp_path / "000")
         raise LookupError("of our own")
 
-    settings: Any = SimpleNamespace(engine=Busy(End(code=0)), job_timeout=None, retries=0, on_failure="continue")
+    settings: Any = SimpleNamespace(
+        engine=Busy(End(code=0)), job_timeout=None, retries=0, on_failure="continue", meanwhile=lambda: None
+    )
     planner: Any = SimpleNamespace(hydra_overrides=[])
     todo = jobs()
     with pytest.raises(LookupError), Display(1, mode="max") as display:
@@ -201,7 +203,9 @@ def test_who_leaves_a_sweep_alone_waits_until_all_of_it_has_arrived(tmp_path: Pa
             return []
 
     engine = Late(End())
-    settings: Any = SimpleNamespace(engine=engine, job_timeout=None, retries=0, on_failure="continue")
+    settings: Any = SimpleNamespace(
+        engine=engine, job_timeout=None, retries=0, on_failure="continue", meanwhile=lambda: None
+    )
     planner: Any = SimpleNamespace(hydra_overrides=[])
     todo = iter([job(tmp_path / "000"), job(tmp_path / "001")])
     with Display(2, mode="max") as display:

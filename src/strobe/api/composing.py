@@ -5,7 +5,8 @@ import re
 import shlex
 import sys
 import threading
-import weakref
+import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -64,8 +65,10 @@ class Composed:
     made_here: bool = True
 
 
-_composed: dict[int, tuple[weakref.ref[DictConfig], Composed]] = {}
-"""What the configs that were given away came from, by their identity, for as long as they live."""
+_MADE_HERE = "strobe_composed"
+_MOST_REMEMBERED = 64
+_composed: dict[str, Composed] = {}
+"""What the configs that were given away last came from, by a flag that they and all their copies carry."""
 
 
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> DictConfig:
@@ -132,9 +135,14 @@ def origin_of(cfg: DictConfig) -> Composed:
 
     One that `compose` has not made is told by its differences from the defaults.
     """
-    found = _composed.get(id(cfg))
-    known = found[1] if found is not None and found[0]() is cfg else None
+    known = next((origin for flag, origin in reversed(_composed.items()) if cfg._get_flag(flag)), None)
     if known is None:
+        if cfg._get_flag(_MADE_HERE):
+            warnings.warn(
+                f"this config was composed by another process, or {_MOST_REMEMBERED} configs ago: what it was given of "
+                "hydra, such as hydra.run.dir, is not known any more; compose it here",
+                stacklevel=3,
+            )
         defaults = composition()
         changes = _changes(_plain(defaults.cfg), _plain(cfg))
         return replace(defaults, cfg=cfg, overrides=changes, typed=changes, made_here=False)
@@ -216,9 +224,12 @@ def _node(whole: DictConfig) -> DictConfig:
 
 
 def _remember(composed: Composed) -> None:
-    key = id(composed.cfg)
-    as_it_was = replace(composed, cfg=copy.deepcopy(composed.cfg))
-    _composed[key] = weakref.ref(composed.cfg, lambda _: _composed.pop(key, None)), as_it_was
+    flag = f"{_MADE_HERE}_{uuid.uuid4().hex}"
+    # Private: its copies, merges and pickles keep flags, and nothing public but the content, which is the user's.
+    composed.cfg._set_flag([_MADE_HERE, flag], [True, True])
+    _composed[flag] = replace(composed, cfg=copy.deepcopy(composed.cfg))
+    while len(_composed) > _MOST_REMEMBERED:
+        del _composed[next(iter(_composed))]
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from strobe.config.saved import saved_config
 from strobe.config.strangers import Allowed
 from strobe.errors import ConfigError
 from strobe.machine.transient import doing
+from strobe.record.epochs import read_numbers
 from strobe.record.layout import BEST
-from strobe.record.report import Report, read_numbers, read_report
+from strobe.record.report import Report, read_report
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,15 +1,13 @@
 """The least that training can take in PyTorch: tensors in memory, a plain loop, a fused optimizer, nothing else."""
 
-import sys
 import time
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from strobe.benchmark.work import BATCH_SIZE, HIDDEN, LEARNING_RATE, TRAIN_SIZE, work
 from strobe.data.idx import MNIST
-
-EPOCHS, BATCH_SIZE, TRAIN_SIZE = 5, 64, 55_000
 
 
 def load(root: Path, split: str) -> tuple[Tensor, Tensor]:
@@ -18,17 +16,17 @@ def load(root: Path, split: str) -> tuple[Tensor, Tensor]:
     return images.float().div_(255).sub_(MNIST.mean[0]).div_(MNIST.std[0]), labels
 
 
-def main(root: Path, epochs: int) -> None:
+def main(root: Path, epochs: int, batches: int) -> None:
     """Train and test; prints the seconds of an epoch and the accuracy."""
     torch.manual_seed(1)
     images, labels = load(root, "train")
     images, labels = images[:TRAIN_SIZE], labels[:TRAIN_SIZE]
-    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 10))
     loss_function = nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
     began = time.perf_counter()
     for _ in range(epochs):
-        for rows in torch.split(torch.randperm(len(labels)), BATCH_SIZE):
+        for rows in torch.split(torch.randperm(len(labels)), BATCH_SIZE)[:batches]:
             loss = loss_function(net(images[rows]), labels[rows])
             optimizer.zero_grad()
             loss.backward()
@@ -41,4 +39,4 @@ def main(root: Path, epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else EPOCHS)
+    main(*work())

@@ -2,84 +2,100 @@
 
 import csv
 import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from strobe.data.idx import MNIST
+from strobe.benchmark.child import STROBE, run, surroundings
+from strobe.benchmark.place import Place
+from strobe.benchmark.rounds import Figure, Result, interleaved
+from strobe.benchmark.work import TRAIN_SIZE, VAL_SIZE
 
-_IMAGES = MNIST.sizes["train"]
+_IMAGES = TRAIN_SIZE + VAL_SIZE
 _BATCH_SIZE = 64  # of scaling
 _EPOCHS = 4  # of which the first warms up
+_QUICK_IMAGES = 6_400
+_TARGETS = {("simple_nn", 64, "32"): 1.35, ("simple_nn", 512, "32"): 1.12, ("cnn", 64, "32"): 1.05}
 
 
-def scaling(root: Path, rounds: int, batches: int = 150) -> str:
-    """One process and two, of one thread each, with the same batch in each process."""
-    settings = ["model=cnn", f"data.batch_size={_BATCH_SIZE}", f"trainer.limit_train_batches={batches}"]
-    speeds: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(rounds):
-        for processes, speed in speeds.items():
-            trainer = ["trainer=ddp_cpu", f"trainer.devices={processes}"]
-            speed.append(trained(root, [*settings, *trainer], batches * _BATCH_SIZE * processes, OMP_NUM_THREADS="1"))
-    ratio = statistics.median(two / one for one, two in zip(speeds[1], speeds[2], strict=True))
-    lines = [f"CNN on MNIST, batches of {_BATCH_SIZE} per process, one thread per process, median of {rounds}:", ""]
-    lines += [
-        f"  {count} process{'es' if count > 1 else '  '}  {statistics.median(speed):8,.0f} images/s"
-        for count, speed in speeds.items()
-    ]
-    return "\n".join([*lines, "", f"  two processes train {ratio:.2f} times as fast as one"])
+def scaling(place: Place, batches: int | None = None) -> Result:
+    """One process and two, of one thread each, with the same batch in each process.
+
+    Args:
+        place: Where.
+        batches: Of each epoch and process; None: 150, in a quick look 20.
+    """
+    count = batches or place.effort.of(150, 20)
+    settings = ["model=cnn", f"data.batch_size={_BATCH_SIZE}", "trainer=ddp_cpu"]
+
+    def speed(processes: int) -> Callable[[], float]:
+        overrides = [*settings, f"trainer.devices={processes}"]
+        return lambda: trained(place, overrides, _BATCH_SIZE * processes, count, {"OMP_NUM_THREADS": "1"})
+
+    one, two = "1 process", "2 processes"
+    found = interleaved({one: speed(1), two: speed(2)}, place.effort)
+    gain = [double / single for single, double in zip(found[one], found[two], strict=True)]
+    title = f"CNN on MNIST, batches of {_BATCH_SIZE} in each process, one thread each"
+    figures = [Figure(name, "images/s", values, more=True) for name, values in found.items()]
+    return Result("ddp", title, [*figures, Figure("images/s of 2 processes / of 1", "x", gain, more=True)])
 
 
-def steps(root: Path, rounds: int, models: Sequence[str], batch_sizes: Sequence[int], precisions: Sequence[str]) -> str:
+def steps(place: Place, models: Sequence[str], batch_sizes: Sequence[int], precisions: Sequence[str]) -> Result:
     """This framework and a hand-written loop over the same net, data in the memory of the device for both."""
-    lines = [f"Images per second on MNIST, on the best device there is, median of {rounds}:", ""]
-    lines.append(f"  {'model':<10} {'precision':<10} {'batch':>6} {'hand-written':>13} {'strobe':>10}   step takes")
+    speeds: list[Figure] = []
+    ratios: list[Figure] = []
     for model in models:
         for precision in precisions:
             for batch_size in batch_sizes:
-                ours, theirs = [], []
-                for _ in range(rounds):
-                    theirs.append(_hand_written(root, model, batch_size, precision))
-                    settings = [
-                        "trainer.devices=1",
-                        f"model={model}",
-                        f"data.batch_size={batch_size}",
-                        f"trainer.precision={precision}",
-                    ]
-                    ours.append(trained(root, settings, _IMAGES))
-                ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
-                lines.append(
-                    f"  {model:<10} {precision:<10} {batch_size:>6} {statistics.median(theirs):>13,.0f} "
-                    f"{statistics.median(ours):>10,.0f}   {ratio:.2f} x"
+                name = f"{model}, {precision}, {batch_size}"
+                batches = -(-place.effort.of(_IMAGES, min(_IMAGES, max(_QUICK_IMAGES, batch_size))) // batch_size)
+                chosen = ["trainer.devices=1", f"model={model}", f"trainer.precision={precision}"]
+                overrides = [*chosen, f"data.batch_size={batch_size}"]
+                found = interleaved(
+                    {
+                        f"{name} by hand": partial(_by_hand, place, model, batch_size, precision, batches),
+                        f"{name} strobe": partial(trained, place, overrides, batch_size, batches),
+                    },
+                    place.effort,
                 )
-    return "\n".join(lines)
+                speeds += [Figure(key, "images/s", values, more=True) for key, values in found.items()]
+                times = [hand / ours for hand, ours in zip(*found.values(), strict=True)]
+                target = None if place.effort.quick else _TARGETS.get((model, batch_size, precision))
+                ratios.append(Figure(f"{name}: a step / by hand", "x", times, target))
+    title = "Images per second on MNIST (net, precision, batch), on the best device there is"
+    return Result("steps", title, [*speeds, *ratios])
 
 
-def trained(root: Path, overrides: Sequence[str], images_per_epoch: int, **environment: str) -> float:
+def trained(
+    place: Place, overrides: Sequence[str], batch_size: int, batches: int, variables: dict[str, str] | None = None
+) -> float:
     """Images per second of a run of `strobe train` without validation, median over epochs after the first.
 
+    Args:
+        place: Where.
+        overrides: Of the run.
+        batch_size: Over all processes.
+        batches: Of an epoch, for each process.
+        variables: Of the environment.
+
     Raises:
-        subprocess.CalledProcessError: If the run fails.
+        SubjectError: If the run fails.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        fixed = [f"data.root={root}", "data.val_size=0", f"trainer.max_epochs={_EPOCHS}", "test=false"]
-        _run("strobe", "train", *fixed, *overrides, f"hydra.run.dir={scratch}/run", **environment)
-        with Path(scratch, "run", "metrics.csv").open() as file:
-            seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
-    return images_per_epoch / statistics.median(seconds[1:])
+    directory = place.new() / "run"
+    size = min(_IMAGES, batches * batch_size)
+    fixed = [f"data.root={place.root}", "data.val_size=0", f"trainer.max_epochs={_EPOCHS}", "test=false"]
+    limit = [] if size == _IMAGES else [f"trainer.limit_train_batches={batches}"]
+    command = [*STROBE, "train", *fixed, *limit, *overrides, f"hydra.run.dir={directory}"]
+    run(command, place.new(), surroundings(gpus=True) | (variables or {}))
+    with Path(directory, "metrics.csv").open() as file:
+        seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
+    return size / statistics.median(seconds[1:])
 
 
-def _hand_written(root: Path, model: str, batch_size: int, precision: str) -> float:
-    output = _run("strobe.benchmark.loop", str(root), model, str(batch_size), precision, str(_EPOCHS))
-    seconds: list[float] = json.loads(output)
-    return _IMAGES / statistics.median(seconds[1:])
-
-
-def _run(module: str, *arguments: str, **environment: str) -> str:
-    command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
-    return done.stdout
+def _by_hand(place: Place, model: str, batch_size: int, precision: str, batches: int) -> float:
+    done = place.script(
+        "loop", str(place.root), model, str(batch_size), precision, str(_EPOCHS), str(batches), gpus=True
+    )
+    seconds: list[float] = json.loads(done.output.splitlines()[-1])
+    return min(_IMAGES, batches * batch_size) / statistics.median(seconds[1:])

@@ -61,7 +61,7 @@ class LearningRateSweep(Callback):
         self._first: dict[str, Tensor] = {}
         self._smoothed = 0.0
         self._beginning = self._lowest = math.inf
-        self._counted: tuple[dict[str, Tensor], dict[str, int], int] | None = None
+        self._counted: tuple[dict[str, Tensor | float], dict[str, int], int] | None = None
         self._done = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

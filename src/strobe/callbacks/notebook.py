@@ -12,7 +12,7 @@ from torch import Tensor
 from strobe.callbacks.curves import curves, png
 from strobe.callbacks.recorder import EpochRecorder
 from strobe.machine.rank import process_rank
-from strobe.record.report import read_numbers
+from strobe.record.epochs import read_numbers
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # without ipywidgets the bar is one of text, as good

@@ -155,4 +155,4 @@ class Profile(Callback):
             return ""
         if not self._operators:
             return f"; no trace: it begins after {_WARM_UP} steps"
-        return f"; {self._traced} steps as a trace for ui.perfetto.dev: {self.directory / TRACE}"
+        return f"; {self._traced} steps as a trace in Chrome's format: {self.directory / TRACE}"

@@ -1,5 +1,6 @@
 """Scalars by step for every logger, and the watch for a non-finite loss (NaN or infinite)."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,7 +60,7 @@ class StepLog(Callback):
             return
         metrics = {}
         if isinstance(pl_module, Task):
-            if not bool(pl_module.means["train"].sums["loss"].isfinite()):
+            if not math.isfinite(float(pl_module.means["train"].sums["loss"])):
                 raise DivergedError(
                     f"the training loss became NaN or infinite by step {step} (epoch {trainer.current_epoch}). {ADVICE}"
                 )

@@ -45,7 +45,10 @@ FLAGS = {
     "rm": ("--failed", "--yes", "--help", "--version"),
     "new": ("--help", "--version"),
     "doctor": ("--root", "--help", "--version"),
-    "benchmark": ("--rounds", "--root", "--models", "--batch-sizes", "--precisions", "--help", "--version"),
+    "benchmark": (
+        *("--quick", "--rounds", "--root", "--output", "--beside", "--jobs"),
+        *("--models", "--batch-sizes", "--precisions", "--help", "--version"),
+    ),
     "completion": ("--help", "--version"),
 }
 """The flags of every command."""
@@ -57,7 +60,7 @@ VALUES = {
     "--cfg": ("job", "hydra", "all"),
     "--status": STATUSES,
     "--since": ("today", "1d", "7d"),
-    "benchmark": ("commands", "ddp", "steps"),
+    "benchmark": ("commands", "start", "steps", "ddp", "sweep", "memory", "scale"),
     "completion": ("bash", "zsh", "fish"),
 }
 """Words after a flag, or of a command."""
@@ -105,7 +108,7 @@ def _of_command(command: str, before: Sequence[str], current: str) -> Iterator[C
     last = before[-1] if before else ""
     if last in VALUES and last.startswith("-"):
         yield from ((word, "") for word in VALUES[last])
-    elif last in ("--config-dir", "-cd", "--config-path", "--out", "--output", "--root"):
+    elif last in ("--config-dir", "-cd", "--config-path", "--out", "--output", "--root", "--beside"):
         yield from _folders(current)
     elif current.startswith("-"):
         yield from ((flag, "") for flag in FLAGS[command])

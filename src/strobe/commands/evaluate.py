@@ -8,6 +8,7 @@ from pathlib import Path
 from strobe.commands.parser import Parser
 from strobe.commands.run_argument import require_run
 from strobe.commands.shorthand import run_with_weights
+from strobe.commands.surroundings import importing
 from strobe.commands.trust import add_flag
 from strobe.errors import ConfigError
 from strobe.machine.disk import disk_error
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return answer(
                 _in_detail(options.run, options.overrides, options.checkpoint, options.trust, out, options.json)
             )
-        with doing("importing torch and Lightning"):  # not for --help or a wrong flag
+        with importing():  # not for --help or a wrong flag
             from strobe.run.evaluation import evaluate
 
         with doing("testing"):
@@ -68,7 +69,7 @@ def _in_detail(
         raise ConfigError(f"{there} is no directory; say where to write with --out DIR")
     if out == directory / FOLDER and not out.resolve().is_relative_to(directory.resolve()):
         raise ConfigError(f"{out} leads out of the run directory; say where to write with --out DIR")
-    with doing("importing torch and Lightning"):
+    with importing():
         from strobe.record.details import as_plain
         from strobe.report.details import in_words, write_details  # matplotlib: not for a test alone
         from strobe.run.details import evaluate_in_detail

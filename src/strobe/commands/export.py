@@ -6,6 +6,7 @@ from pathlib import Path
 from strobe.commands.parser import Parser
 from strobe.commands.run_argument import require_run
 from strobe.commands.shorthand import run_with_weights
+from strobe.commands.surroundings import importing
 from strobe.commands.trust import add_flag
 from strobe.errors import ConfigError, RunError
 from strobe.machine.logs import log_to_terminal
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("export", description=__doc__)
     parser.add_argument("run", type=run_with_weights, help="a run directory, or latest")
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="default: %(default)s")
-    parser.add_argument("--raw", action="store_true", help="take pictures of 0 to 255: the normalization is inside")
+    parser.add_argument("--raw", action="store_true", help="take pictures of 0 to 255: all before the net is inside")
     parser.add_argument("--dtype", choices=_PIXEL_TYPES, help="of those pictures (default: uint8)")
     parser.add_argument(
         "--output", type=Path, help="the file to write (default: <run dir>/export/model[_raw].<ending>)"
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_run(options.run, "export")
         if options.output is None and not path.parent.resolve().is_relative_to(options.run.resolve()):
             raise ConfigError(f"{path.parent} leads out of the run directory; say where to write with --output <file>")
-        with doing("importing torch and Lightning"):  # not for --help or a wrong flag
+        with importing():  # not for --help or a wrong flag
             from strobe.run.export import export
             from strobe.run.exported.facts import origin_of
             from strobe.run.exported.inputs import pictures_at_hand

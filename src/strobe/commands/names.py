@@ -15,3 +15,18 @@ COMMANDS = {
     "benchmark": "measure speed beside something to compare",
     "completion": "what makes Tab complete these commands in bash, zsh and fish",
 }
+
+ELSEWHERE = {
+    **dict.fromkeys(("fit", "run", "start"), "train"),
+    **dict.fromkeys(("sweep", "multirun", "tune", "search", "hpo"), "train -m"),
+    **dict.fromkeys(("resume", "continue"), "train resume=latest"),
+    **dict.fromkeys(("eval", "test", "validate", "val"), "evaluate"),
+    **dict.fromkeys(("infer", "inference", "classify"), "predict"),
+    **dict.fromkeys(("list", "ls", "history"), "runs"),
+    **dict.fromkeys(("compare", "show", "diff"), "report"),
+    **dict.fromkeys(("remove", "delete", "clean"), "rm"),
+    **dict.fromkeys(("init", "create"), "new"),
+    "bench": "benchmark",
+    "help": "--help",
+}
+"""What a command is called by people who come from elsewhere -> what is to be typed here."""

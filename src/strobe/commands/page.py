@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from strobe.commands.surroundings import importing
 from strobe.errors import first_line
 from strobe.machine.text import printable
 from strobe.record.details import FOLDER, Details
@@ -35,9 +36,9 @@ def _details(directory: Path, *, keep: bool) -> tuple[Details | None, str]:
         return there.details, ""
     log.warning("Testing %s again for its page (--no-details leaves that out)", printable(str(directory)))
     try:
-        # torch: not for runs that have no test, or were looked at before
-        from strobe.report.details import write_details
-        from strobe.run.details import evaluate_in_detail
+        with importing():  # not for runs that have no test, or were looked at before
+            from strobe.report.details import write_details
+            from strobe.run.details import evaluate_in_detail
 
         tested = evaluate_in_detail(directory, download=False)
         if keep and there.may_be_replaced:

@@ -2,7 +2,9 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from strobe.commands.surroundings import settle
@@ -37,6 +39,18 @@ class Parser(argparse.ArgumentParser):
         described = as_typed(settings.pop("description", None) or "")
         super().__init__(prog=" ".join(typed(command)), description=described, **settings)
         self.add_argument("--version", action=Version, help="what is installed")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """What was typed, where no flag is typed as an override is, ``top=3``."""
+        words = [str(word) for word in (sys.argv[1:] if args is None else args)]
+        for before, word in zip(["", *words], words, strict=False):
+            key, separator, value = word.partition("=")
+            flag = f"--{key.strip().lower().replace('_', '-')}"
+            action = next((action for action in self._actions if flag in action.option_strings), None)
+            if separator and action is not None and not before.startswith("-") and not Path(word).exists():
+                given = f"{flag} {value}" if action.nargs != 0 else flag
+                self.error(f"{word}: is a flag of this command; did you mean {given.strip()}?")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Refuse a command line, in a line."""

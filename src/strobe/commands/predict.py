@@ -7,12 +7,12 @@ from pathlib import Path
 from strobe.commands.parser import Parser
 from strobe.commands.run_argument import require_run
 from strobe.commands.shorthand import run_with_weights
+from strobe.commands.surroundings import importing
 from strobe.commands.trust import add_flag
 from strobe.machine.logs import log_to_terminal
 from strobe.machine.streams import answer
 from strobe.machine.terminal import exit_code, tell
 from strobe.machine.text import printable
-from strobe.machine.transient import doing
 from strobe.record.layout import BEST
 from strobe.record.settings import strict
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_to_terminal()
     try:
         require_run(options.run, "predict", options.pictures)
-        with doing("importing torch and Lightning"):  # not for --help or a wrong flag
+        with importing():  # not for --help or a wrong flag
             from strobe.run.prediction import as_csv, pictures, predict, table
             from strobe.run.saved import saved_net
 

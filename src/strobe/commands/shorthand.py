@@ -15,7 +15,7 @@ Need = Literal["a checkpoint", "anything to resume"]
 """What a run has to have, for it to be of use to a command."""
 
 _RUNS = ("resume", "init_from")  # keys that take one
-_THE_NEWEST = ("true", "True", "yes", "last", "newest")  # how people say it who come from elsewhere
+_THE_NEWEST = ("latest", "true", "yes", "last", "newest")  # how people say it who come from elsewhere
 _OVERRIDE = re.compile(r"([+]{0,2})(\w+)=(.*)", re.DOTALL)
 _PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 _SWEEP = re.compile(r"sweep=(?!default$).+")
@@ -104,7 +104,7 @@ def _spelt(argument: str, in_a_sweep: bool) -> str:
             reason = "SLURM may queue this job again, when another run is the newest"
             raise ConfigError(f"{key}={LATEST}: {reason}; name the directory: {key}={directory}")
         return f"{plus}{key}={directory if key == 'resume' or _PLAIN.fullmatch(directory) else quoted(directory)}"
-    if key in _RUNS and value in _THE_NEWEST and not Path(value).exists():
+    if key in _RUNS and value != LATEST and value.lower().lstrip("= ") in _THE_NEWEST and not Path(value).exists():
         raise ConfigError(f"{argument}: names no run; the newest is {key}={LATEST}")
     if key == "note" and not _is_as_hydra_reads_it(value):
         return f"{plus}{key}={quoted(value)}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from strobe.commands.arguments import flag_values, parts_of
 from strobe.commands.parser import as_typed
-from strobe.commands.surroundings import settle
+from strobe.commands.surroundings import importing, settle
 from strobe.config.compose import CONF, composed
 from strobe.machine.secrets import learn_typed
 from strobe.machine.streams import answer
@@ -26,13 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides = of_hydra + others if own is not None else overrides
         if any(override.startswith(("model=", "experiment=")) for override in overrides):
             cfg = composed(overrides, own)
-            from strobe.run.summary import details  # torch: not for --help or a wrong override
+            with importing():  # not for --help or a wrong override
+                from strobe.run.summary import details
 
             return answer(details(cfg))
         places = [CONF] if own is None else [CONF, Path(own)]
         names = sorted({path.stem for place in places for path in (place / "model").glob("*.yaml")})
         configs = {name: composed([f"model={name}", *overrides], own) for name in names}
-        from strobe.run.summary import overview  # likewise
+        with importing():  # likewise
+            from strobe.run.summary import overview
 
         return answer(overview(configs))
     except (Exception, KeyboardInterrupt) as error:

@@ -1,10 +1,14 @@
 """What every command needs of the place where it is typed, looked at before anything else."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from strobe.errors import ConfigError
+from strobe.machine.collecting import held_off
 from strobe.machine.streams import settle_streams
 from strobe.machine.terminal import exit_code
+from strobe.machine.transient import doing
 
 
 def settle() -> None:
@@ -19,3 +23,10 @@ def settle() -> None:
     except OSError:
         gone = ConfigError("the working directory is not there any more: change to one that is, with cd")
         raise SystemExit(exit_code(gone)) from None
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Around the imports of torch and Lightning, which take seconds: say so, and spare what can be spared."""
+    with doing("importing torch and Lightning"), held_off():
+        yield

@@ -3,12 +3,18 @@
 import inspect
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+# Private: nothing public tells Hydra what it has been told.
+from hydra._internal.hydra import Hydra
 from hydra.core.config_loader import ConfigLoader
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from strobe.commands.train import main as train
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
     from strobe.sweeps.engine import Engine
     from strobe.sweeps.job import Job
     from strobe.sweeps.planning import Planner
+
+_REPORT = "strobe.report.write"
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,8 @@ def run_job(arguments: Sequence[str], directory: str, environment: Mapping[str, 
     from strobe.sweeps.worker import become_job  # torch; in a fork of the warm server that is done already
 
     become_job(Path(directory), environment, cwd)
+    if "hydra.mode=RUN" in arguments:  # Hydra would compose the config once more, and of all of it look at this alone
+        Hydra.get_mode = lambda *_, **__: RunMode.RUN  # type: ignore[method-assign]
     sys.argv[1:] = arguments
     sys.exit(train())
 
@@ -147,6 +157,7 @@ def _settings(config: DictConfig, place: Place) -> "Settings":
         rerun=sweep.rerun,
         objective=metric,
         mode=mode,
+        meanwhile=_import_report,
     )
 
 
@@ -176,6 +187,16 @@ def _engine(place: Place, config: DictConfig, directory: Path) -> "Engine":
             return RayEngine(directory, run_job, **settings)
 
 
+def _import_report() -> None:
+    """Import beside the jobs, the first of which wait for torch, what their report is drawn with: it takes a second."""
+
+    def imported() -> None:
+        with suppress(Exception):  # said where it is needed
+            import_module(_REPORT)
+
+    threading.Thread(target=imported, name="import-report", daemon=True).start()
+
+
 def _summarize(jobs: "list[Job]", settings: "Settings", troubles: Sequence[str] = ()) -> None:
     from strobe.sweeps.summarize import summarize  # as in `grid`
 
@@ -184,6 +205,6 @@ def _summarize(jobs: "list[Job]", settings: "Settings", troubles: Sequence[str] 
 
 def _report(directory: Path) -> str:
     with doing("comparing the runs and drawing the report"):
-        from strobe.report.write import write_report  # matplotlib: once the jobs are done
+        from strobe.report.write import write_report  # matplotlib: beside the jobs, unless there were none
 
         return write_report([directory], directory)

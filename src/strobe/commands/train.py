@@ -25,7 +25,7 @@ from strobe.commands.arguments import (
 )
 from strobe.commands.resumed import RESUME_IN_A_FILE, Resumed, resumed_run
 from strobe.commands.shorthand import spelt_out
-from strobe.commands.surroundings import settle
+from strobe.commands.surroundings import importing, settle
 from strobe.commands.traces import take_back
 from strobe.commands.versions import versions
 from strobe.config.compose import CONF
@@ -38,7 +38,7 @@ from strobe.errors import ConfigError, require
 from strobe.machine.secrets import learn_typed, learn_url
 from strobe.machine.streams import answer
 from strobe.machine.terminal import exit_code
-from strobe.machine.transient import doing
+from strobe.machine.threads import settle_waiting
 from strobe.record.layout import STORAGE_VARIABLE
 
 _OF_FLAGS = ("Only one of --run, --multirun", "The --resolve flag")  # Hydra's own, raised as a ValueError
@@ -56,6 +56,7 @@ def main() -> int:
         0 completed, 1 failed, 2 the command or config is wrong, 130 interrupted, 143 preempted.
     """
     settle()
+    settle_waiting()
     learn_typed(sys.argv[1:])
     if {"-h", "--help"} & set(sys.argv[1:]):
         return _helped(sys.argv[1:])
@@ -152,7 +153,7 @@ def _story(cfg: DictConfig, overrides: Sequence[str]) -> float | None:
             require(idle_choices(hydra_config))
         require(problems(cfg))
         # torch and lightning take seconds: they are imported once the config is known to be right
-        with doing("importing torch and Lightning"):
+        with importing():
             from strobe.run.story import train
 
         return train(cfg, Path(hydra_config.runtime.output_dir), overrides, callbacks=_of_a_search(cfg))

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from strobe.config.rules import shown
 from strobe.config.tasks import CLASSIFICATION
 from strobe.errors import first_line
-from strobe.machine.secrets import MASK
+from strobe.machine.secrets import MASK, is_masked
 from strobe.record.settings import leaves
 
 _NOT_SET = re.compile("Environment variable '(.*)' not found")
@@ -58,9 +58,9 @@ def unresolved(cfg: DictConfig) -> Iterator[str]:
             yield f"{key}: has no value yet (???), give it one: {key}={value}"
         OmegaConf.to_container(cfg, resolve=True)
         for key, value in leaves(OmegaConf.to_container(cfg, resolve=False), into_lists=True):
-            if value == MASK:
+            if is_masked(value):
                 yield (
-                    f"{key}={MASK}: a secret that the run has not written down; give it again, {key}=..., or for good "
+                    f"{key}={value}: a secret that the run has not written down; give it again, {key}=..., or for good "
                     f"as {key}='${{oc.env:<variable>}}'"
                 )
     except OmegaConfBaseException as error:  # an interpolation that leads nowhere

@@ -67,6 +67,11 @@ class Known:
 
     def for_option(self, group: str, option: str) -> str | None:
         """The overrides that are meant by an option that a group does not have."""
+        if re.fullmatch(r"[^,()\[\]]+(,[^,()\[\]]+)+", option):  # of a sweep
+            each = [self.for_option(group, name) or f"{group}={name}" for name in option.split(",")]
+            together = ",".join(meant.partition("=")[2] for meant in each)
+            alike = all(meant.startswith(f"{group}=") and " " not in meant for meant in each)
+            return f"{group}={together}" if alike else None
         for name in (option, word(option)):
             if name in self.groups.get(group, ()):
                 return f"{group}={name}"

@@ -19,7 +19,7 @@ from yaml import YAMLError
 
 from strobe.config.meant import Known
 from strobe.config.rules import TOP_LEVEL
-from strobe.config.slips import SEVERAL, TOGETHER, Typed, in_full, read
+from strobe.config.slips import PLACEHOLDER, SEVERAL, TOGETHER, Typed, in_full, read
 from strobe.config.spelling import listed, nearest
 from strobe.config.vocabulary import key_here
 from strobe.config.wording import called, misspelt_as, several, unreadable
@@ -36,7 +36,8 @@ def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]
     """
     parts = _read(arguments, conf)
     named_sweep = any(str(part.meant).startswith("sweep=") and part.meant != "sweep=default" for part in parts)
-    multirun = named_sweep or any(argument in ("-m", "--multirun") for argument in arguments)
+    meant = {str(part.meant).partition(" ")[0] for part in parts}  # -M is no flag, and says what a person wants
+    multirun = named_sweep or bool({"-m", "--multirun"} & {*arguments, *meant})
     mistakes: list[str] = []
     if not isinstance(error, YAMLError):  # then a file is wrong, not the command
         with suppress(HydraException, OmegaConfBaseException):
@@ -149,7 +150,7 @@ def _mistakes(typed_words: Sequence[Typed], folders: Sequence[Path], config_name
     alone: list[Typed] = []
     choices = []
     for each in typed_words:
-        if each.meant is None or each.meant.startswith("-") or "<" in each.meant or each.why == TOGETHER:
+        if each.meant is None or each.meant.startswith("-") or each.meant.endswith(PLACEHOLDER) or each.why == TOGETHER:
             alone.append(each)
             continue
         try:
@@ -162,7 +163,8 @@ def _mistakes(typed_words: Sequence[Typed], folders: Sequence[Path], config_name
         elif override.key_or_group in groups:
             wrong = _wrong_choices(override, known)
             if each.why:
-                chosen = known.for_option(override.key_or_group, str(override.value())) if wrong else None
+                value = (override.input_line or "").partition("=")[2]
+                chosen = known.for_option(override.key_or_group, value) if wrong else None
                 mistakes.append(misspelt_as(each, chosen or each.meant))
                 continue
             mistakes += wrong
@@ -187,7 +189,7 @@ def _mistakes(typed_words: Sequence[Typed], folders: Sequence[Path], config_name
             mistakes.append(known.unknown(key, value, deletes=override.is_delete()))
     for each in alone:
         meant = each.meant
-        if meant is not None and "<" in meant and not exists(config, key := meant.partition("=")[0]):
+        if meant is not None and meant.endswith(PLACEHOLDER) and not exists(config, key := meant.partition("=")[0]):
             meant = known.for_key(key, "<value>")[0] or meant
         mistakes.append(misspelt_as(each, meant or known.for_word(each.shown.strip("'="))))
     return mistakes

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 from strobe.config.rules import TOP_LEVEL
 from strobe.config.vocabulary import FLAGS, KEYS, word
+from strobe.record.find import LATEST
 
 SHORT_FLAGS = {"--config-dir": "-cd", "--config-name": "-cn", "--config-path": "-cp", "--package": "-p", "--cfg": "-c"}
 """Hydra's flags with a value, and how they are written in short."""
+
+PLACEHOLDER = "=<value>"
+"""What is written of an override of which nobody knows the value."""
 
 SEVERAL = "one option makes a run, several a sweep"
 """What is wrong with a list of options, unless one of them is made to be laid over another."""
@@ -29,6 +33,10 @@ _TOLD = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath") 
 _KEY = re.compile(r"[A-Za-z_]\w*([./][A-Za-z_]\w*)*")
 _NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?")
 _FREE_TEXT = ("name", "note")
+_QUOTE = "'"
+_TO = ("to", "until", "till", "...", "..")
+_OR = ("or", "|", "vs", "vs.", "versus", *_TO)
+_AND = ("and", "with", "&", "&&", "+", ";", ",")
 _ONE_OPTION = ("data", "model", "optimizer", "scheduler", "loss", "task", "trainer")
 
 
@@ -98,7 +106,9 @@ def _flag(first: str, words: list[str]) -> Iterator[Typed]:
     if not separator and words and _is_value(words[0]):
         value = words.pop(0)
         shown = f"{first} {value}"
-    if not value and key in FLAGS:
+    if not value and first == "-M":  # and not -m, which is a flag
+        yield Typed(shown, "-m", "no such flag")
+    elif not value and key in FLAGS:
         yield Typed(shown, FLAGS[key], "no such flag")
     elif value:
         setting = name.lstrip("-").replace("-", "_")
@@ -106,7 +116,7 @@ def _flag(first: str, words: list[str]) -> Iterator[Typed]:
         yield Typed(shown, meant, "settings are typed without dashes" if meant else "no such flag")
     else:
         known = key in TOP_LEVEL or key in KEYS or "." in key
-        meant = f"{key}=<value>" if known else None
+        meant = f"{key}{PLACEHOLDER}" if known else None
         yield Typed(shown, meant, "settings are typed without dashes, as key=value" if known else "no such flag")
 
 
@@ -128,6 +138,8 @@ def _word(first: str, words: list[str]) -> Typed:
             if _balanced(" ".join(parts).partition("=")[2]):
                 del words[: index + 1]
                 return Typed(" ".join(parts), " ".join(parts), "quote what has spaces, or leave them out")
+    if value and key not in _FREE_TEXT and following in _OR and len(words) > 1 and _is_value(words[1]):
+        return _joined(first, words)
     if value.endswith(",") and following is not None and _is_value(following):
         return _apart(first, words, ".+", "no spaces after commas")
     if _NUMBER.fullmatch(value) and following is not None and _NUMBER.fullmatch(following):
@@ -136,9 +148,11 @@ def _word(first: str, words: list[str]) -> Typed:
         several = ",".join(name.strip() for name in value[1:-1].split(","))
         return Typed(first, f"-m {key}={several}", SEVERAL)
     if re.fullmatch(r"[\w./]+=[^\s'\"\[{(]+(\s+[+~]*[\w./]+=[^\s'\"\[{(]+)+", first):
-        return Typed(repr(first), " ".join(first.split()), TOGETHER)
+        return Typed(repr(first), " ".join(each.rstrip(",;") for each in first.split()), TOGETHER)
     if key == "sweep" and re.fullmatch(r"\[?\w+(,\s*\w+)+\]?", value):
         return Typed(first, "-m optimizer.lr=0.1,0.01 seed=1,2,3", ONE_SWEEP)
+    if first.endswith(PLACEHOLDER):
+        return Typed(first, None, "write the value itself in the place of <value>")
     if not key:
         return Typed(first, None, "is not an override: write key=value")
     if not value and following is not None and _is_value(following):
@@ -153,6 +167,7 @@ def _word(first: str, words: list[str]) -> Typed:
         listed = _apart(first, words, ".+", "a list has brackets")
         return Typed(listed.shown, f"tags=[{(listed.meant or '').removeprefix('tags=')}]", listed.why)
     if key in _FREE_TEXT and following is not None and _is_value(following):
+        first = f"{key}={value.strip(_QUOTE)}"  # a note was given quotes before it is read here
         while words and _is_value(words[0]):
             first = f"{first} {words.pop(0)}"
         return Typed(first, first, "quote what has spaces")
@@ -162,9 +177,25 @@ def _word(first: str, words: list[str]) -> Typed:
 def _apart(first: str, words: list[str], pattern: str, why: str) -> Typed:
     """Values of a sweep with spaces between them."""
     parts = [first]
-    while words and _is_value(words[0]) and re.fullmatch(pattern, words[0]):
+    while words and _is_value(words[0]) and re.fullmatch(pattern, words[0]) and not "".join(words[1:2]).startswith("="):
         parts.append(words.pop(0))
     return Typed(" ".join(parts), ",".join(part.strip(",") for part in parts), why)
+
+
+def _joined(first: str, words: list[str]) -> Typed:
+    """Values of a sweep with a word between them, as in `model=mlp or cnn` and `seed=1 to 5`."""
+    parts, values = [first], [first.partition("=")[2]]
+    between = words[0]
+    while len(words) > 1 and words[0] in _OR and _is_value(words[1]):
+        parts += words[:2]
+        values.append(words[1])
+        del words[:2]
+    key = first.partition("=")[0]
+    if between in _TO and len(values) == 2 and all(value.isdigit() for value in values):
+        meant = f"-m '{key}=range({values[0]},{int(values[1]) + 1})'"
+    else:
+        meant = f"-m {key}={','.join(value.strip(',') for value in values)}"
+    return Typed(" ".join(parts), meant, "several values have commas between them")
 
 
 def _without_equals(first: str, words: list[str]) -> Typed:
@@ -189,6 +220,12 @@ def _without_equals(first: str, words: list[str]) -> Typed:
     if is_key and following is not None and _is_value(following) and not following.startswith("="):
         words.pop(0)
         return Typed(f"{first} {following}", f"{first}={following}", "write key=value")
+    if first in _AND:
+        return Typed(first, None, "is not an override: settings have a space between them, leave it out")
+    if first == LATEST:
+        return Typed(repr(first), f"resume={LATEST}", "is not an override")
+    if is_key and following is None:
+        return Typed(repr(first), f"{first}{PLACEHOLDER}", "is not an override: write key=value")
     if first == "train":
         return Typed(first, None, "is not an override: the command is there already, leave it out")
     if first in ("help", "version"):

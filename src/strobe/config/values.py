@@ -62,10 +62,11 @@ def monitored(cfg: DictConfig) -> tuple[str | None, Mode]:
     return None if metric is None else str(metric), mode
 
 
-def has_no_validation(cfg: DictConfig) -> bool:
-    """Whether the data, being ours, keep nothing for a validation."""
-    ours = str(cfg.data.get("_target_")).startswith("strobe.") or serves_images(cfg.data)
-    return ours and cfg.data.get("val_size") == 0
+def has_no_validation(cfg: DictConfig | Mapping[str, Any]) -> bool:
+    """Whether the data of a config, or of its values, being ours, keep nothing for a validation."""
+    data = cfg["data"]
+    ours = str(data.get("_target_")).startswith("strobe.") or serves_images(data)
+    return ours and data.get("val_size") == 0
 
 
 def objective(cfg: DictConfig) -> tuple[str | None, Mode]:

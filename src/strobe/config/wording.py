@@ -59,14 +59,21 @@ def unreadable(text: str) -> str:
     """What is wrong with an override that can't be parsed."""
     if "=" not in text:
         return f"{text!r} is not an override: write key=value"
+    if re.search(r"[\w\]]\s*[,;&|]+\s*[a-z_][\w.]*=", text):
+        apart = " ".join(re.split(r"\s*[,;&|]+\s*(?=[a-z_][\w.]*=)", text))
+        return f"{text!r} can't be read: settings have a space between them; did you mean {apart}?"
     key, _, value = text.partition("=")
     key = re.sub(r"\[([A-Za-z_]\w*)\]", r".\1", key)
+    value = re.sub(r",(\s*,)+", ",", value)
     value = re.sub(r"(?:(\d[\d.]*)\*)?10\^(-?\d+)", lambda power: f"{power[1] or 1}e{power[2]}", value)
     repaired = f"{re.sub(r'[.]+', '.', key).strip('. ')}={value.lstrip('=').strip().rstrip(',').rstrip()}"
     for setting in (repaired, _with_brackets(repaired)):
         if setting != text and setting.partition("=")[0] and _can_be_read(setting):
             return f"{text!r} can't be read; did you mean {shell(setting)}?"
-    return f"{text!r} can't be read: quote a value with special characters, as in {key}=\"'{value}'\""
+    quoted = f"'{value}'"
+    if (inside := re.fullmatch(r"\[([^\[\]{}'\"]+)\]", value)) is not None:
+        quoted = f"[{','.join(repr(each.strip()) for each in inside[1].split(','))}]"
+    return f'{text!r} can\'t be read: quote a value with special characters, as in {key}="{quoted}"'
 
 
 def _with_brackets(text: str) -> str:

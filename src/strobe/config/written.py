@@ -13,6 +13,7 @@ from omegaconf.resolvers.oc import env
 from strobe.machine.secrets import is_secret, learn, learn_all, learn_url, masked, masked_override, redacted
 
 _RESOLVER = "oc.env"
+_FREE_TEXT = ("name", "note", "tags")  # in which people write what they like, a secret that they gave elsewhere too
 _SHORTEST = 8  # a value from the environment that is masked in messages too, although no name says it is a secret
 _NUMBER_OR_PATH = re.compile(r"[\s\d.,:e+-]*|[/~.].*|[A-Za-z]:\\.*", re.IGNORECASE)
 
@@ -25,7 +26,7 @@ def written(cfg: DictConfig) -> dict[str, Any]:
     """
     found = masked(_written(cfg, OmegaConf.to_container(cfg, resolve=False)))
     assert isinstance(found, dict), "a DictConfig becomes a dict"
-    return found
+    return {key: _redacted(value) if key in _FREE_TEXT else value for key, value in found.items()}
 
 
 def learn_secrets(cfg: DictConfig) -> None:
@@ -37,7 +38,11 @@ def learn_secrets(cfg: DictConfig) -> None:
 def without_secrets(config: DictConfig) -> DictConfig | None:
     """A config that is not resolved, Hydra's node included, as Hydra may write it; None where it has no secrets."""
     plain: Any = OmegaConf.to_container(config, resolve=False)
+    learn_all(plain)
     harmless: Any = masked(plain)
+    for key in _FREE_TEXT:
+        if key in harmless:
+            harmless[key] = _redacted(harmless[key])
     for kind, typed in harmless["hydra"]["overrides"].items():
         harmless["hydra"]["overrides"][kind] = [masked_override(str(override)) for override in typed]
     sweeper = harmless["hydra"].get("sweeper")

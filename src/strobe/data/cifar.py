@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from strobe.data.dataset import ImageDataset, SplitName, check_labels
-from strobe.data.fetch import Archive, RawFile, Source, ensure_files
+from strobe.data.fetch import ensure_files
+from strobe.data.sources import Archive, RawFile, Source
 from strobe.errors import DatasetError
 
 _PIXELS = 3 * 32 * 32

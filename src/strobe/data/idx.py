@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from strobe.data.dataset import ImageDataset, SplitName, check_labels
-from strobe.data.fetch import Folder, Mirror, NpmPackage, RawFile, Source, ensure_files
+from strobe.data.fetch import ensure_files
+from strobe.data.sources import Folder, Mirror, NpmPackage, RawFile, Source
 from strobe.errors import DatasetError
 
 _PREFIX: dict[SplitName, str] = {"train": "train", "test": "t10k"}

@@ -4,17 +4,21 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Sequence
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from strobe.data.dataset import ImageDataset, SplitName
-from strobe.data.picture import ENDINGS, MODES, Fit, read_picture
+from strobe.data.decoding import SPLITS, decode_all, finish, target_in
+from strobe.data.listing import Listing, listed
+from strobe.data.picture import ENDINGS, MODES, Fit
+from strobe.data.places import locked, places
 from strobe.data.root import expanded
 from strobe.errors import ConfigError, DatasetError
 from strobe.record.files import replacing, write_atomically
@@ -22,10 +26,14 @@ from strobe.record.files import replacing, write_atomically
 log = logging.getLogger(__name__)
 
 _SHOWN = 5  # unreadable files named in a message
+_LARGE = 2**28  # bytes; a set of more is mapped to be read only
 
 
 class ImageFolder(ImageDataset):
-    """``<folder>/<class>/**/<picture>``, decoded and scaled once, kept as tensors below the data root.
+    """``<folder>/<class>/**/<picture>``, decoded and scaled once, kept as files below the data root that are mapped.
+
+    All processors decode; what a decoding that was stopped has done is not done again. Neither that nor training holds
+    the pictures in memory: a set may be larger. Where the data root can't be written, they are kept in another place.
 
     Whether a picture is a test picture follows from its path and ``split_seed`` alone, so it stays one when others are
     added or removed. Which are is written beside the tensors, in ``split.json``.
@@ -98,44 +106,49 @@ class ImageFolder(ImageDataset):
         """Decode the pictures, unless that has been done and none has changed since.
 
         Raises:
-            DatasetError: If too many can't be read, or a split would be empty.
+            DatasetError: If too many can't be read, or a split would be empty, or there is no room for the pixels.
         """
-        files = self._files()
-        cache = self._cache(root)
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / ".lock"):
-            fingerprint = self._fingerprint(files)
+        listing = self._listing()
+        fingerprint = listing.fingerprint(self.classes, self.max_unreadable)
+        caches = self._caches(root)
+        if any(self._recorded(cache).get("fingerprint") == fingerprint for cache in caches):
+            return
+        with locked(caches) as cache:
             if self._recorded(cache).get("fingerprint") != fingerprint:
-                self._decode(files, cache, fingerprint)
+                self._decode(listing, cache, fingerprint)
 
     def load(self, root: Path, split: SplitName) -> tuple[Tensor, Tensor]:
-        """See `ImageDataset.load`."""
-        cache = self._cache(root)
+        """See `ImageDataset.load`; the images of a large set must not be written to."""
+        cache = self._found(root)
         self._facts = self._recorded(cache)
+        images = cache / self._facts.get("arrays", {}).get(split, f"{split}-images.npy")
         try:
-            images = np.load(cache / f"{split}-images.npy", mmap_mode="c")
-            labels = np.load(cache / f"{split}-labels.npy")
+            return _mapped(images), torch.from_numpy(np.load(images.with_name(f"{split}-labels.npy")))
         except (OSError, ValueError) as error:
             raise DatasetError(f"{cache} is damaged: {error}. Delete it, it will be made anew") from error
-        return torch.from_numpy(images), torch.from_numpy(labels)
 
-    def _files(self) -> list[Path]:
-        paths = [path for name in self.classes for path in sorted((self.folder / name).rglob("*"))]
-        files = [path for path in paths if path.suffix.lower() in ENDINGS and path.is_file()]
-        if not files:
+    def _listing(self) -> Listing:
+        listing = listed(self.folder, self.classes, self.test_share, self.split_seed)
+        if not listing.names:
             raise DatasetError(f"{self.folder} holds no pictures ({', '.join(sorted(ENDINGS))})")
-        return files
+        return listing
 
-    def _cache(self, root: Path) -> Path:
+    def _caches(self, root: Path) -> list[Path]:
+        """Where decoded pictures may be kept, the best place first."""
         # What was made before there was a choice stays of use: it was stretched.
         fit = [] if self.fit == "stretch" else [self.fit]
         settings = json.dumps([str(self.folder), self.shape, self.test_share, self.split_seed, *fit])
-        return root / "image_folder" / f"{self.folder.name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+        name = f"{self.folder.name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+        return [place / "image_folder" / name for place in places(root)]
 
-    def _fingerprint(self, files: Sequence[Path]) -> str:
-        stats = [(str(path.relative_to(self.folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        settings = [self.classes, self.max_unreadable, stats]
-        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+    def _found(self, root: Path) -> Path:
+        """Where they are kept, also if it was another process that has decoded them."""
+        caches = self._caches(root)
+        kept = {cache: found for cache in caches if (found := self._recorded(cache))}
+        if len(kept) > 1:  # one may be of before a picture was changed
+            fingerprint = self._listing().fingerprint(self.classes, self.max_unreadable)
+            kept = {cache: found for cache, found in kept.items() if found.get("fingerprint") == fingerprint} or kept
+        return next(iter(kept), caches[0])
 
     def _recorded(self, cache: Path) -> dict[str, Any]:
         try:
@@ -144,51 +157,72 @@ class ImageFolder(ImageDataset):
             return {}
         return recorded if isinstance(recorded, dict) else {}
 
-    def _is_test(self, path: Path) -> bool:
-        text = f"{self.split_seed}:{path.relative_to(self.folder).as_posix()}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") < self.test_share * 2**64
+    def _decode(self, listing: Listing, cache: Path, fingerprint: str) -> None:
+        pixels = listing.fingerprint(self.classes)
+        recorded = self._recorded(cache)
+        if recorded.get("pixels") == pixels:  # they may be more, or fewer, than are allowed now
+            self._judge(recorded["unreadable"], len(listing.names))
+            write_atomically(cache / "split.json", json.dumps({**recorded, "fingerprint": fingerprint}, indent=1))
+            return
+        into = cache / pixels[:12]
+        into.mkdir(exist_ok=True)
+        target = target_in(into, self.folder, self.shape, self.fit)
+        unreadable, counts = decode_all(listing, target, pixels)
+        named = [f"{name}: {unreadable[name]}" for name in listing.names if name in unreadable]
+        self._judge(named, len(listing.names))
+        kept = listing.without(unreadable)
+        for split in SPLITS:
+            if split not in kept.splits:
+                raise DatasetError(f"{self.folder} is too small: no picture is left for the {split} split")
+        arrays = finish(listing, target, unreadable)
+        for split in SPLITS:
+            _save(into / f"{split}-labels.npy", np.array(kept.of(split, kept.labels), dtype=np.int64))
+        mean, std = _mean_and_std(counts)
+        facts: dict[str, Any] = {
+            "fingerprint": fingerprint,
+            "pixels": pixels,
+            "arrays": {split: f"{into.name}/{name}" for split, name in arrays.items()},
+            "classes": self.classes,
+            "mean": mean,
+            "std": std,
+            "unreadable": named,
+            **{split: kept.of(split, kept.names) for split in SPLITS},
+        }
+        write_atomically(cache / "split.json", json.dumps(facts, indent=1))  # last: it makes the rest valid
+        _tidy(cache, into, arrays)
 
-    def _decode(self, files: Sequence[Path], cache: Path, fingerprint: str) -> None:
-        names: dict[SplitName, list[str]] = {"train": [], "test": []}
-        images: dict[SplitName, list[np.ndarray]] = {"train": [], "test": []}
-        labels: dict[SplitName, list[int]] = {"train": [], "test": []}
-        unreadable = []
-        for path in files:
-            try:
-                pixels = read_picture(path, self.shape, self.fit)
-            except Exception as error:  # Pillow's readers raise SyntaxError, TypeError and others on damaged files
-                unreadable.append(f"{path.relative_to(self.folder)}: {error}")
-                continue
-            split: SplitName = "test" if self._is_test(path) else "train"
-            names[split].append(path.relative_to(self.folder).as_posix())
-            images[split].append(pixels)
-            labels[split].append(self.classes.index(path.relative_to(self.folder).parts[0]))
+    def _judge(self, unreadable: Sequence[str], files: int) -> None:
         shown = "; ".join(unreadable[:_SHOWN]) + (" ..." if len(unreadable) > _SHOWN else "")
-        if len(unreadable) > self.max_unreadable * len(files):
+        if len(unreadable) > self.max_unreadable * files:
             raise DatasetError(
-                f"{len(unreadable)} of {len(files)} files in {self.folder} can't be read: {shown}. "
+                f"{len(unreadable)} of {files} files in {self.folder} can't be read: {shown}. "
                 "Mend or remove them, or allow it: data.dataset.max_unreadable=<share>"
             )
         if unreadable:
             log.warning("Left out, because they can't be read: %s", shown)
-        for split, files_of_split in names.items():
-            if not files_of_split:
-                raise DatasetError(f"{self.folder} is too small: no picture is left for the {split} split")
-        (cache / "split.json").unlink(missing_ok=True)  # while arrays are replaced, they don't belong together
-        for split in names:
-            _save(cache / f"{split}-images.npy", np.stack(images[split]))
-            _save(cache / f"{split}-labels.npy", np.array(labels[split], dtype=np.int64))
-        mean, std = _mean_and_std(np.stack(images["train"]))
-        facts: dict[str, Any] = {
-            "fingerprint": fingerprint,
-            "classes": self.classes,
-            "mean": mean,
-            "std": std,
-            "unreadable": unreadable,
-            "train": names["train"],
-            "test": names["test"],
-        }
-        write_atomically(cache / "split.json", json.dumps(facts, indent=1))  # last: it makes the rest valid
+
+
+def _mapped(path: Path) -> Tensor:
+    """The array of a file, of which only what is looked at takes memory."""
+    if path.stat().st_size < _LARGE:
+        return torch.from_numpy(np.load(path, mmap_mode="c"))
+    # A copy that may be written to, if only in memory, counts against limits as if all of it were.
+    images = np.load(path, mmap_mode="r")
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # that it must not be written to
+        return torch.from_numpy(images)
+
+
+def _tidy(cache: Path, into: Path, arrays: Mapping[str, str]) -> None:
+    """Delete what is of no more use; a run that has mapped it keeps it."""
+    for path in cache.iterdir():
+        if path.is_dir() and path != into:
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.suffix == ".npy":  # of a version that kept them here
+            path.unlink(missing_ok=True)
+    (into / "journal.json").unlink(missing_ok=True)
+    for split, name in arrays.items():
+        if name != f"{split}-images.npy":
+            (into / f"{split}-images.npy").unlink(missing_ok=True)
 
 
 def _save(path: Path, array: np.ndarray) -> None:
@@ -197,14 +231,13 @@ def _save(path: Path, array: np.ndarray) -> None:
         np.save(file, array)
 
 
-def _mean_and_std(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Per channel of ``(N, C, H, W)`` uint8 images scaled to [0, 1]; from counts, without a copy in floating point."""
+def _mean_and_std(counts: np.ndarray) -> tuple[list[float], list[float]]:
+    """Per channel of images scaled to [0, 1], from how often each of their levels occurs, ``(C, 256)`` int64."""
     values = np.arange(256) / 255
     means, stds = [], []
-    for channel in range(images.shape[1]):
-        counts = np.bincount(images[:, channel].ravel(), minlength=256)
-        mean = float((counts * values).sum() / counts.sum())
-        variance = float((counts * (values - mean) ** 2).sum() / counts.sum())
+    for of_channel in counts:
+        mean = float((of_channel * values).sum() / of_channel.sum())
+        variance = float((of_channel * (values - mean) ** 2).sum() / of_channel.sum())
         means.append(mean)
         stds.append(max(math.sqrt(variance), 1e-3))  # of pictures that are all alike
     return means, stds

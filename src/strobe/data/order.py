@@ -66,7 +66,11 @@ class BatchOrder(Sampler[BatchKey]):
         order = self.permutation().to(self.device)
         first, self._skip = self._skip, 0
         for step in range(first, len(self)):
-            yield BatchKey(self._batch_seed(step), order[self._global_slice(step)][self.rank :: self.world_size])
+            indices = order[self._global_slice(step)]
+            yield BatchKey(
+                self._batch_seed(step),
+                indices if self.world_size == 1 else indices[self.rank :: self.world_size],
+            )
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration yields. Lightning calls this before each epoch."""

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -47,8 +48,10 @@ def read_picture(path: Path, shape: tuple[int, int, int], fit: Fit = "stretch") 
     """
     channels, height, width = shape
     with decoded(path) as picture:
-        converted = picture.convert(MODES[channels])
-        if fit == "crop":
+        converted = picture if picture.mode == MODES[channels] else picture.convert(MODES[channels])  # which copies
+        if converted.size == (width, height):
+            scaled = converted
+        elif fit == "crop":
             scaled = ImageOps.fit(converted, (width, height), Image.Resampling.BILINEAR)
         else:
             scaled = converted.resize((width, height), Image.Resampling.BILINEAR)
@@ -69,7 +72,8 @@ def decoded(path: Path, *, paper: str = "white") -> Iterator[Image.Image]:
         OSError: If it can't be read; on damaged files Pillow raises nearly anything else too.
     """
     with _regular_file(path) as file, _opened(file) as picture:
-        yield _without_surprises(ImageOps.exif_transpose(picture), paper)
+        ImageOps.exif_transpose(picture, in_place=True)
+        yield _without_surprises(picture, paper)
 
 
 @contextmanager
@@ -107,6 +111,7 @@ def _opened(file: BinaryIO) -> Iterator[Image.Image]:
             yield picture
 
 
+@cache
 def _formats() -> list[str]:
     """Those of them that this build of Pillow has."""
     Image.init()

@@ -35,7 +35,7 @@ _ASSIGNMENT = re.compile(
     r"(?:[rbf]?(?P<quote>[\"'])[^\"'\n]{4,}(?P=quote)|(?=\S{0,200}\d)[^\s\"'(){}\[\],;#]{8,}(?=[ \t,;]*(?:#.*)?$))",
     re.MULTILINE,
 )  # in Python, YAML, JSON, TOML or shell, of a text in quotes; or of a bare word with a digit that ends its line
-_URL = re.compile(r"(?P<before>[a-z][\w.+-]*://[^\s/:@]*:)[^\s@]+@", re.IGNORECASE)  # with a password
+_URL = re.compile(r"(?P<before>[a-z][\w.+-]*://[^\s/:@]*:)(?!\$\{)[^\s@]+@", re.IGNORECASE)  # with a password
 _QUERY = re.compile(r"[?&](?P<key>\w+)=[^&\s\"']+")
 _SHORTEST = 4  # a text that is masked wherever it occurs
 _DISTINCT = 8  # one of so many characters also within a word
@@ -58,9 +58,16 @@ def is_secret(key: str) -> bool:
 def masked(node: Any) -> Any:
     """Nested settings, the values of secret keys masked, those in lists and mappings below them too.
 
+    Of a URL, whatever its key is, the password alone.
+
     What refers to another key or to the environment stays; a default that stands there in clear does not.
     """
-    return _with_secrets(node, lambda secret: MASK)
+    return _with_secrets(node, lambda secret: MASK, lambda text: _URL.sub(rf"\g<before>{MASK}@", text))
+
+
+def is_masked(value: object) -> bool:
+    """Whether a setting lacks a secret that was masked, all of it or the password of a URL."""
+    return value == MASK or (isinstance(value, str) and f":{MASK}@" in value)
 
 
 def masked_override(override: str) -> str:
@@ -90,10 +97,9 @@ def to_give_again(overrides: Iterable[str]) -> list[str]:
 
 
 def learn_typed(arguments: Sequence[str]) -> None:
-    """Mask from now on what a command line gives to keys of secrets, and the password of a search's database."""
+    """Mask from now on what a command line gives to keys of secrets, and the passwords of URLs in it."""
     for argument in arguments:
-        if argument.lstrip("+").startswith("hydra.sweeper."):
-            learn_url(argument)
+        learn_url(argument)
         if masked_override(argument) == f"{argument.partition('=')[0]}={MASK}":
             for value in argument.partition("=")[2].strip("[]").split(","):
                 learn(value.strip().strip("'\""))
@@ -115,7 +121,7 @@ def known() -> dict[str, str]:
 
 def learn_all(node: Any) -> None:
     """Mask from now on the values of secret keys in nested settings."""
-    _with_secrets(node, learn)
+    _with_secrets(node, learn, learn_url)
 
 
 def learn(secret: object, shown: str = MASK) -> None:
@@ -164,22 +170,27 @@ def _is_token(key: str) -> bool:
     return _words(key)[-1:] == ["token"]
 
 
-def _with_secrets(node: Any, replaced: Callable[[Any], Any], key: str = "") -> Any:
+def _with_secrets(node: Any, replaced: Callable[[Any], Any], of_text: Callable[[str], Any], key: str = "") -> Any:
     """Nested settings with what ``replaced`` gives in the place of each secret.
 
     Args:
         node: The settings.
         replaced: Is given a secret.
+        of_text: Is given a text that is none, but may hold the password of a URL.
         key: That of a secret, if ``node`` stands below one.
     """
     if isinstance(node, Mapping):
         above = "" if _is_token(key) else key
         return {
-            name: value if _is_of_hydra(str(name)) else _with_secrets(value, replaced, _below(above, str(name)))
+            name: value
+            if _is_of_hydra(str(name))
+            else _with_secrets(value, replaced, of_text, _below(above, str(name)))
             for name, value in node.items()
         }
     if isinstance(node, Sequence) and not isinstance(node, str):
-        return [_with_secrets(item, replaced, key) for item in node]
+        return [_with_secrets(item, replaced, of_text, key) for item in node]
+    if key == "" and isinstance(node, str) and "://" in node:
+        return of_text(node)
     if key == "" or node is None or node == "" or isinstance(node, bool) or node in ("???", MASK):
         return node
     if isinstance(node, str) and node.startswith("${") and node.endswith("}"):

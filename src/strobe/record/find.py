@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from strobe.record.layout import CHECKPOINTS, REPORT, TOKEN
+from strobe.record.layout import BENCHMARK, CHECKPOINTS, PLACE, REPORT, STUDY, TOKEN
 
 OUTPUTS = Path("outputs")
 """Where runs go, in the directory where a command is typed."""
@@ -35,13 +35,13 @@ def _marked(directory: Path) -> Iterator[tuple[Path, str]]:
     while to_visit:
         place = to_visit.pop()
         try:
+            if os.path.lexists(place / REPORT):  # most have one: to list what else they hold takes longer
+                if not os.path.lexists(place / BENCHMARK):
+                    yield place, REPORT
+                continue
             with os.scandir(place) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
-            names = {entry.name for entry in found}
-            if REPORT in names:
-                yield place, REPORT
-                continue
-            if TOKEN in names:
+            if any(entry.name == TOKEN for entry in found):
                 yield place, TOKEN
             to_visit += [place / entry.name for entry in found if _may_hold_runs(entry)]
         except OSError:
@@ -51,6 +51,11 @@ def _marked(directory: Path) -> Iterator[tuple[Path, str]]:
 def has_checkpoint(run: Path) -> bool:
     """Whether a run has saved anything that it can be resumed from or evaluated with."""
     return any((run / CHECKPOINTS).glob("*.ckpt"))
+
+
+def has_study(directory: Path) -> bool:
+    """Whether a directory is that of a search."""
+    return any(os.path.lexists(directory / name) for name in (STUDY, PLACE))
 
 
 def _may_hold_runs(entry: os.DirEntry[str]) -> bool:

@@ -77,7 +77,8 @@ class KeptCheckpoints:
         copy_checkpoint(source, self.directory / self._name(entry))
         if self.keep != 1 and entry is self.best:
             _link(self.directory / self._name(entry), self.directory / _BEST)
-        self._remove_others()
+        if self.keep != -1:  # to look through all of them takes ever longer
+            self._remove_others()
 
     def settle(self, newest: Path, step: int) -> None:
         """Bring the files in step with the entries, which are those of the checkpoint that a run is resumed from.

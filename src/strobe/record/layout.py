@@ -17,6 +17,7 @@ WITHIN = ".within.tmp"  # while it is made a best one: of an epoch that no run c
 STUDY = "optuna.log"  # of a search, in its sweep's directory
 PLACE = "optuna.json"  # in its stead, where the study is in a database
 STORAGE_VARIABLE = "STROBE_STORAGE"  # of the environment, which jobs inherit: that database's URL, with its password
+BENCHMARK = ".benchmark"  # beside a report.json that is that of no run
 TOKEN = ".sweep"  # tells a sweep's directory from any other
 
 Status = EndStatus | Literal["running", "completed", "died", "waiting"]

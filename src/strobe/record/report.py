@@ -1,9 +1,6 @@
 """`report.json`: what it holds, and how it is read back."""
 
-import csv
-import io
 import json
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -12,12 +9,10 @@ from strobe.errors import ConfigError, first_line
 from strobe.machine.secrets import redacted
 from strobe.record.alive import LIMIT, is_alive
 from strobe.record.files import read_bounded, write_atomically
-from strobe.record.layout import EPOCHS, REPORT, SCHEMA, Mode, Status
+from strobe.record.layout import REPORT, SCHEMA, Mode, Status
 from strobe.record.settings import strict
 from strobe.record.shapes import tidy, wrong_fields
 
-_EPOCHS_LIMIT = 64_000_000  # bytes of a table of epochs
-_EPOCH = re.compile("[0-9]{1,6}")
 _MESSAGE_LIMIT = 20_000  # characters of what an error says
 _WAY_OUT = "Put a copy of it back, or train anew in another directory"
 
@@ -156,55 +151,8 @@ def described(error: BaseException) -> Failure:
     return {"type": type(error).__name__, "message": redacted(str(error))[:_MESSAGE_LIMIT]}
 
 
-def read_epochs(directory: Path) -> list[dict[str, str]]:
-    """The rows of `metrics.csv` by epoch, numbers as written; odd rows are left out, and so is a file that is no text.
-
-    Every cell is a number or empty, ``epoch`` is a whole number, and no epoch has two rows.
-    """
-    try:
-        text = read_bounded(directory / EPOCHS, _EPOCHS_LIMIT).decode("utf-8", "replace")
-    except (OSError, ValueError):
-        return []
-    rows: dict[int, dict[str, str]] = {}
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return [rows[epoch] for epoch in sorted(rows)]
-        except csv.Error:  # a cell without an end
-            continue
-        if (
-            None not in row
-            and all(_is_cell(value) for value in row.values())
-            and _EPOCH.fullmatch(row.get("epoch", ""))
-        ):
-            rows[int(row["epoch"])] = row
-
-
-def read_numbers(directory: Path) -> list[dict[str, int | float | None]]:
-    """The same with the numbers themselves; what is empty is None."""
-    return [
-        {name: _as_number(name, cell) if cell else None for name, cell in row.items()} for row in read_epochs(directory)
-    ]
-
-
-def _as_number(name: str, cell: str) -> int | float:
-    return int(cell) if name in ("epoch", "step") and cell.isdigit() else float(cell)
-
-
 def _whole(digits: str) -> int | None:
     return int(digits) if len(digits) <= 20 else None  # Python refuses thousands of digits, in words of its own
-
-
-def _is_cell(value: str | None) -> bool:
-    if value is None or len(value) > 100:
-        return False
-    try:
-        float(value or 0)
-    except ValueError:
-        return False
-    return True
 
 
 def _content(directory: Path) -> str:

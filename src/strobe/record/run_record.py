@@ -1,7 +1,5 @@
 """The record of a run in progress: its report, its epochs, its config."""
 
-import csv
-import io
 import os
 import socket
 import threading
@@ -17,12 +15,13 @@ from strobe.machine.rank import process_rank
 from strobe.machine.secrets import masked_override, redacted
 from strobe.record.alive import BEAT_S, slurm_life
 from strobe.record.environment import environment, installed_packages, uncommitted_changes
+from strobe.record.epochs import EpochTable, read_epochs
 from strobe.record.fence import Fence, give_way
 from strobe.record.files import create, sweep_leftovers, write_atomically
 from strobe.record.identity import config_hash
-from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES, REPORT, SCHEMA, Status
+from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, PACKAGES, REPORT, SCHEMA, Status
 from strobe.record.lock import RunLock
-from strobe.record.report import Report, described, now, read_epochs, read_report, report_text, write_report
+from strobe.record.report import Report, described, now, read_report, report_text, write_report
 from strobe.record.signature import signed
 
 
@@ -59,7 +58,7 @@ class RunRecord:
         self._writing = threading.RLock()  # the heartbeat is another thread's
         self._ended = threading.Event()
         self._on_disk = report
-        self._rows = epochs or []
+        self._epochs = EpochTable(directory, epochs or [])
         self._earlier_s: float = report["timing"].get("total_s", 0.0)  # of the processes before, of a resumed run
 
     @classmethod
@@ -158,7 +157,7 @@ class RunRecord:
         Raises:
             ConfigError: See `begin`.
         """
-        self._rows = []
+        self._epochs = EpochTable(self.directory)
         self.report |= {"metrics": {}, "best": None}
         self.begin()
 
@@ -196,15 +195,8 @@ class RunRecord:
             PreemptedError: If the run was taken over.
         """
         self._require_own()
-        self._rows = [old for old in self._rows if int(old["epoch"]) < row["epoch"]]
-        self._rows.append(row)
         if self._writes:
-            columns = list(dict.fromkeys(key for epoch in self._rows for key in epoch))
-            text = io.StringIO()
-            writer = csv.DictWriter(text, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self._rows)
-            write_atomically(self.directory / EPOCHS, text.getvalue())
+            self._epochs.add(row)
 
     def finish(self, status: Status, error: BaseException | None = None) -> None:
         """Write how the run ended.

@@ -47,11 +47,6 @@ def study_storage(directory: Path) -> JournalStorage:
     return JournalStorage(Journal(directory / STUDY))
 
 
-def has_study(directory: Path) -> bool:
-    """Whether a directory is that of a search."""
-    return (directory / STUDY).exists() or (directory / PLACE).exists()
-
-
 def open_study(directory: Path) -> optuna.Study:
     """The study of the search in a directory.
 

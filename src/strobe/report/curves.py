@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from strobe.record.epochs import read_epochs
 from strobe.record.layout import FAILED
-from strobe.record.report import read_epochs
 from strobe.report.collect import Run, repetitions_in_words
 from strobe.report.drawing import canvas, drawable, legend, limits, short, spans_decades
 from strobe.report.metrics import curve_metric, losses_of

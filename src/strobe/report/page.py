@@ -8,9 +8,10 @@ from typing import Any
 from strobe.errors import ConfigError
 from strobe.record.config_file import plain_values, read_config
 from strobe.record.details import ClassDetails, Details
+from strobe.record.epochs import read_epochs
 from strobe.record.files import write_atomically
 from strobe.record.layout import FAILED, SUCCEEDED
-from strobe.record.report import Report, read_epochs, read_report
+from strobe.record.report import Report, read_report
 from strobe.report import details_plots
 from strobe.report.cells import html_text, number_text
 from strobe.report.details import class_rows, confusion_rows, headline, left_out, number_rows
@@ -65,7 +66,7 @@ def write_page(directory: Path, out: Path, details: Details | None = None, missi
         section("What was asked for, and what was done", _effective(report)),
         '<div class="columns">',
         below("Time", bars(_times(timing)), paragraph(f"{rate:,.0f} examples per second in training.") if rate else ""),
-        below("Environment", table(_environment(report), text_columns=2)),
+        below("Environment", table(_environment(report), text_columns=2, header=False)),
         "</div>",
     ]
     out.mkdir(parents=True, exist_ok=True)
@@ -147,9 +148,7 @@ def _details(details: Details | None) -> str:
         [
             paragraph(headline(classes), "big"),
             '<div class="columns">',
-            below(
-                "Classes", f'<div class="tall">{table(class_rows(classes))}</div>', paragraph(words) if words else ""
-            ),
+            below("Classes", table(class_rows(classes), scrolls=True), paragraph(words) if words else ""),
             below("Most frequent confusions", table(confusion_rows(classes), text_columns=2)),
             "</div>",
             shown,
@@ -197,10 +196,7 @@ def _times(timing: Mapping[str, float]) -> list[tuple[str, str, float]]:
 
 def _environment(report: Report) -> list[list[str]]:
     found = report.get("environment") or {}
-    return [
-        ["", ""],
-        *([str(key), str(value)] for key, value in found.items() if value is not None and key != "command"),
-    ]
+    return [[str(key), str(value)] for key, value in found.items() if value is not None and key != "command"]
 
 
 def _when(started: object) -> str:

@@ -13,8 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from strobe.errors import first_line
 from strobe.machine.text import printable
+from strobe.record.find import has_study
 from strobe.record.layout import Mode
-from strobe.record.study import has_study, open_study
+from strobe.record.study import open_study
 from strobe.report.drawing import HEIGHT, WIDTH, canvas, drawable, legend, limits, png, short
 
 log = logging.getLogger(__name__)

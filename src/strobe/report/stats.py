@@ -5,6 +5,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from mpmath import betainc
 
@@ -194,6 +195,7 @@ def t_tails(t: float, degrees: float) -> float:
     return float(betainc(degrees / 2, 0.5, 0, degrees / (degrees + t * t), regularized=True))
 
 
+@cache  # settings are repeated alike, and each costs 40 integrals
 def _t_quantile(degrees: int) -> float:
     """The factor of a two-sided 95 % interval."""
     low, high = 0.0, 13.0  # the factor for one degree of freedom is 12.7

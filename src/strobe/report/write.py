@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from strobe.record.files import write_atomically
+from strobe.record.find import has_study
+from strobe.record.layout import Mode
 from strobe.record.report import Report
 from strobe.report.collect import collect
 from strobe.report.columns import best_first, columns_of
 from strobe.report.comparison import comparison_page
 from strobe.report.plots import pictures
-from strobe.report.searches import objectives_of, search_pictures, studies_in
 from strobe.report.stats import group
 from strobe.report.summaries import markdown_summary, spreadsheet, terminal_table
 
@@ -33,14 +34,20 @@ def write_report(
     """
     runs = collect(directories, known)
     groups = group(runs)
-    studies = studies_in(directories)
-    objectives = objectives_of(studies)
+    objectives: dict[str, Mode] = {}
+    drawn: dict[str, bytes] = {}
+    if any(map(has_study, directories)):
+        from strobe.report.searches import objectives_of, search_pictures, studies_in  # optuna: as long as all the rest
+
+        studies = studies_in(directories)
+        objectives = objectives_of(studies)
+        drawn = search_pictures(studies) if page else {}
     columns = columns_of(runs, groups, objectives)
     ordered = best_first(runs)
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "summary.csv", spreadsheet(ordered))
     write_atomically(out / "summary.md", markdown_summary(ordered, groups, columns))
     if page:
-        drawn = search_pictures(studies) | pictures(runs, groups)
+        drawn |= pictures(runs, groups)
         write_atomically(out / "report.html", comparison_page(ordered, groups, columns, drawn))
     return terminal_table(runs, groups, objectives)

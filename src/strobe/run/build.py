@@ -26,13 +26,14 @@ from strobe.config.tasks import declared_mode
 from strobe.config.values import has_no_validation, monitored, objective
 from strobe.data.foreign import adopt
 from strobe.data.memory import MemoryDataModule
-from strobe.distributed.launch import cluster_environments, strategy_for_trainer
+from strobe.distributed.ranks import cluster_environments, strategy_for_trainer
 from strobe.errors import ConfigError, require
 from strobe.models.inspection import count_parameters
 from strobe.models.unread import without_pretrained_weights
 from strobe.record.checkpoints import SafeCheckpointIO
 from strobe.record.layout import Mode
 from strobe.record.run_record import RunRecord
+from strobe.run.economy import NoProfiler, leave_batches_in_place, skip_idle_hooks
 from strobe.run.effective import effective_settings
 from strobe.run.factories import Factory, build_callbacks, build_each, learning_rate_of, refusals_named
 from strobe.run.loggers import keep_whole
@@ -41,15 +42,6 @@ from strobe.run.watchers import idle_callbacks
 from strobe.tasks.task import Task
 
 _REQUESTED = ("accelerator", "devices", "num_nodes", "strategy", "precision")
-
-_PER_STEP_HOOKS = (
-    "on_train_batch_start",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-    "on_train_batch_end",
-)
 
 
 @dataclass(frozen=True)
@@ -158,7 +150,8 @@ def build(
             f"scheduler.{next(iter(open_ended))}: {type(model).__name__} builds its schedule itself: give the number "
             "of its steps"
         )
-    _skip_idle_hooks(trainer)
+    skip_idle_hooks(trainer, model)
+    leave_batches_in_place(trainer, model, data)
     requested = {key: record.config["trainer"][key] for key in _REQUESTED}
     in_effect = partial(effective_settings, trainer, position, lr=rate, compiled=bool(cfg.compile))
     record.update(
@@ -203,7 +196,9 @@ def build_trainer(
     plugins = [SafeCheckpointIO(), *plugins]
     if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
         plugins += cluster_environments()
-    root = {"default_root_dir": str(directory)} if cfg.trainer.default_root_dir is None else {}
+    root: dict[str, Any] = {"default_root_dir": str(directory)} if cfg.trainer.default_root_dir is None else {}
+    if cfg.trainer.profiler is None and not cfg.trainer.barebones:
+        root["profiler"] = NoProfiler()
     given = {**root, "callbacks": list(callbacks), "logger": list(loggers), "plugins": plugins, **changes}
     own = OmegaConf.is_config(cfg.trainer.strategy)
     given["strategy"] = (
@@ -231,16 +226,3 @@ def _build_loggers(nodes: Mapping[str, Any] | None, directory: Path, purge_step:
         keep_whole(logger, purge_step)
         loggers.append(logger)
     return loggers
-
-
-def _skip_idle_hooks(trainer: Trainer) -> None:
-    """Take away the per-step hooks that a callback of ours inherits and that do nothing.
-
-    Lightning calls each of them in every step, within a profiler's context: for half a dozen callbacks that is a fifth
-    of a small net's step. It passes over a hook that is not callable.
-    """
-    ours = (callback for callback in trainer.callbacks if type(callback).__module__.startswith("strobe."))  # type: ignore[attr-defined]
-    for callback in ours:
-        for hook in _PER_STEP_HOOKS:
-            if getattr(getattr(callback, hook), "__func__", None) is getattr(Callback, hook):
-                setattr(callback, hook, None)

@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from strobe.callbacks.position import Position
+from strobe.machine.threads import waiting
 
 
 def effective_settings(trainer: Trainer, position: Position, *, lr: float | None, compiled: bool) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def effective_settings(trainer: Trainer, position: Position, *, lr: float | None
         "lr": lr,
         "matmul_precision": torch.get_float32_matmul_precision(),
         "threads": torch.get_num_threads(),
+        "threads_wait": waiting(),
         "compile": compiled,
     }
 

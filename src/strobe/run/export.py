@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from strobe.errors import ConfigError, RunError, first_line
@@ -19,7 +20,7 @@ from strobe.record.layout import FORMATS, FormatName
 from strobe.run.exported.facts import Facts
 from strobe.run.exported.formats import WRITERS, ExportedNet, require_packages
 from strobe.run.exported.inputs import Inputs, inputs_for, takes_pixels
-from strobe.run.exported.pixels import FromPixels
+from strobe.run.exported.pixels import FromPixels, prepares
 from strobe.run.saved import SavedNet
 
 PixelType = Literal["uint8", "float32"]
@@ -27,6 +28,7 @@ PixelType = Literal["uint8", "float32"]
 _TOLERANCE = 1e-4  # of outputs up to 1, of larger ones that share; another order of additions gives about 1e-6
 _TRACED = 5  # examples: one alone might be taken for all that there ever is
 _MANY = 50  # compared at once
+_MARGINS = (3, 5, 7, 9)  # of what is traced where a picture may have any size: that of one might be taken for all
 
 
 class ExportError(RunError):
@@ -70,13 +72,14 @@ def export(
     """Write a net, for batches of any size, read it back, and compare.
 
     The exported net is the trained one: it maps normalized images ``(B, C, H, W)`` float32 to logits
-    ``(B, classes)``. What they mean is written into the file, and beside it with the ending ``.json``.
+    ``(B, classes)``. What they mean is written into the file, and beside it, with ``.json`` after its name.
 
     Args:
         net: What to export.
         format: One of `FORMATS`.
         path: The file to write.
-        raw: Have it take pictures of 0 to 255 of this type, ``(B, *stored_shape)``, and normalize them itself.
+        raw: Have it take pictures of 0 to 255 of this type, ``(B, *stored_shape)``, and normalize them itself; where
+            it can prepare them too, as MNIST's, they may have any size.
         test_pictures: To compare on, from `pictures_at_hand`; None compares on random inputs.
         origin: To be kept in the file, see `origin_of`.
 
@@ -96,7 +99,11 @@ def export(
         raise ExportError(f"the net gives a {type(output).__name__}; only one tensor can be exported")
     given = _given(inputs, raw)
     dtype = str(given.dtype).removeprefix("torch.")
-    facts = Facts(net, raw is not None, tuple(given.shape[1:]), dtype, tuple(output.shape[1:]), origin or {})
+    traced = given[torch.arange(_TRACED) % len(given)]
+    shape: tuple[int | None, ...] = tuple(given.shape[1:])
+    if raw is not None and prepares(net):
+        traced, shape = F.pad(traced, _MARGINS), (1, None, None)
+    facts = Facts(net, raw is not None, shape, dtype, tuple(output.shape[1:]), origin or {})
     module = net.net if raw is None else FromPixels(net).eval()
     new_folders = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +114,7 @@ def export(
             temporary.touch()  # some of them tell a directory that can't be written to as something else
             beside.write_text(json.dumps(facts.described(), indent=2) + "\n", encoding="utf-8")
             with _quietly(), torch.no_grad():
-                exported = WRITERS[format](module, given[torch.arange(_TRACED) % len(given)], facts, temporary)
+                exported = WRITERS[format](module, traced, facts, temporary)
                 if exported is not None:
                     difference, agreeing = _compared(net, exported, inputs, given, format)
     except BaseException as error:
@@ -122,7 +129,7 @@ def export(
 def _require_place(path: Path, format: FormatName) -> None:
     """Refuse a name that a file can't have, or whose neighbour is somebody's."""
     if path.suffix == ".json":
-        raise ConfigError(f"--output {path}: what the net's inputs mean goes to that name; choose {FORMATS[format]}")
+        raise ConfigError(f"--output {path}: such a file says what a net's inputs mean; choose {FORMATS[format]}")
     if path.is_dir():
         raise ConfigError(
             f"--output {path}: is a directory; name a file in it, such as {path / 'model'}{FORMATS[format]}"
@@ -139,7 +146,7 @@ def _require_place(path: Path, format: FormatName) -> None:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_suffix(".json")
+    return path.with_name(f"{path.name}.json")  # one each: several formats of a net differ in their facts
 
 
 def _given(inputs: Inputs, raw: PixelType | None) -> Tensor:

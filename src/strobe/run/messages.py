@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from strobe.machine.program import typed
-from strobe.machine.secrets import MASK
+from strobe.machine.secrets import is_masked
 from strobe.machine.table import aligned
 from strobe.record.run_record import RunRecord
 from strobe.record.settings import leaves
@@ -23,7 +23,7 @@ def announce(run: Run, record: RunRecord) -> None:
     effective, requested = record.report["effective"], record.report["requested"]
     if not run.trainer.is_global_zero:
         return
-    if secrets := [name for name, value in leaves(record.config, into_lists=True) if value == MASK]:
+    if secrets := [name for name, value in leaves(record.config, into_lists=True) if is_masked(value)]:
         log.info(
             "Not written down, because it looks like a secret: %s. To resume this run, give it again; "
             "as '${oc.env:<variable>}' it would be read from the environment each time",

@@ -44,15 +44,17 @@ class Rehearsal:
         Args:
             values: Its values, as `strobe.config.compose.settled` gives them.
         """
-        cfg = OmegaConf.create(dict(values))
         wrong: list[str] = []
-        counts = [*(values.get(key) for key in _COUNT), has_no_validation(cfg)]
+        counts = [*(values.get(key) for key in _COUNT), has_no_validation(values)]
         beginning = values.get("init_from")
+        is_new, begins_anew = self._made.add(counts), beginning is not None and self._beginnings.add(beginning)
+        if not is_new and not begins_anew:  # of most jobs of a sweep
+            return wrong
         with _quiet():
-            if self._made.add(counts):
+            if is_new:
                 with Attempt(wrong, "trainer"):
-                    _make(cfg)
-            if beginning is not None and self._beginnings.add(beginning):
+                    _make(OmegaConf.create(dict(values)))
+            if begins_anew:
                 with Attempt(wrong, "init_from"):
                     _require_weights(Path(str(beginning)).expanduser())
         return wrong

@@ -17,7 +17,7 @@ from strobe.config.rules import plainly
 from strobe.config.saved import loaded
 from strobe.config.values import seconds
 from strobe.errors import CheckpointError, ConfigError
-from strobe.machine.secrets import MASK
+from strobe.machine.secrets import is_masked
 from strobe.record.checkpoints import load_checkpoint, newest_checkpoint, plain_name, prefix_of, state_problems
 from strobe.record.config_file import read_config
 from strobe.record.find import has_checkpoint
@@ -133,7 +133,7 @@ def _changed(old: Any, new: DictConfig) -> list[str]:
         key
         for key in {**before, **after}
         if key in fixed or key.startswith(tuple(f"{name}." for name in fixed))
-        if before.get(key) not in (after.get(key), MASK)
+        if before.get(key) != after.get(key) and not is_masked(before.get(key))
     ]
     classes = [key.removesuffix("_target_") for key in keys if key.endswith("_target_")]
     keys = [key for key in keys if key.endswith("_target_") or not key.startswith(tuple(classes))]

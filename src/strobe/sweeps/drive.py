@@ -43,6 +43,7 @@ class Settings:
         rerun: ``failed`` runs jobs again that failed before, ``all`` everything; None only what is not finished.
         objective: The metric that its jobs are compared by; None where there is none.
         mode: Whether more or less of it is better.
+        meanwhile: Called before the first jobs are started: begins with what can be done beside them.
     """
 
     directory: Path
@@ -53,6 +54,7 @@ class Settings:
     rerun: Rerun | None
     objective: str | None
     mode: Mode
+    meanwhile: Callable[[], None] = lambda: None
 
 
 def drive(
@@ -81,6 +83,7 @@ def drive(
         driver = _Driver(next_job, planner, settings, display, ended, pool, signals)
         try:
             display.refresh()  # to start the first takes seconds
+            settings.meanwhile()
             driver.rejoin(found)
             driver.start_jobs()
             while driver.has_work and signals.first is None:

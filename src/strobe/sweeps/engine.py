@@ -54,6 +54,10 @@ class Engine(ABC):
         """Disconnect."""
         return
 
+    def get_ready(self) -> None:
+        """Begin with what takes long, while jobs are planned; there may be none in the end."""
+        return
+
     @property
     @abstractmethod
     def described(self) -> str:

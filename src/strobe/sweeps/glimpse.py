@@ -1,12 +1,12 @@
 """How far a running job is, from the files that it writes anyway: its epoch, and what that epoch has given."""
 
-import csv
 import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from strobe.record.epochs import newest_row
 from strobe.record.layout import CONFIG, EPOCHS, NO_METRICS
 
 _EVERY_S = 1.0  # between two looks; with dozens of jobs on a shared disk, each look is a question to its server
@@ -77,12 +77,12 @@ class Glimpse:
         stamp = status.st_mtime_ns, status.st_size
         if stamp == self._stamp:
             return
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        row = newest_row(path)
         if self._of is None and (found := _MAX_EPOCHS.search((self._directory / CONFIG).read_text(encoding="utf-8"))):
             self._of = int(found[1])
         self._stamp = stamp
-        if rows:
-            self._seen = Seen(int(rows[-1]["epoch"]) + 1, tuple(_numbers(rows[-1]).items()))
+        if row:
+            self._seen = Seen(int(row["epoch"]) + 1, tuple(_numbers(row).items()))
 
 
 def _numbers(row: dict[str, str]) -> dict[str, float]:

@@ -38,6 +38,7 @@ def run_grid(
     with only_one(settings.directory):
         sweep_leftovers(settings.directory)
         engine = settings.engine
+        engine.get_ready()
         jobs = plan_jobs(planner, batch, settings.directory, first, settings.rerun, engine.problem)
         for job in jobs:
             rejoin(job, engine, settings.rerun)

@@ -52,6 +52,7 @@ def run_search(
         RunError: If a signal ended the search, or there can be no study.
     """
     space, about, _ = _checked(arguments, search, planner, settings)
+    settings.engine.get_ready()
     at_work = AtWork(settings.directory)
     database = search.database()
     try:

@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from strobe.machine.disk import trouble
 from strobe.machine.secrets import masked_override
 from strobe.record.database import DatabaseError
+from strobe.record.epochs import read_epochs
 from strobe.record.layout import STOPPED, STUDY
-from strobe.record.report import read_epochs
 from strobe.sweeps.at_work import LOCKS
 from strobe.sweeps.display import Display
 from strobe.sweeps.job import Job

@@ -1,5 +1,6 @@
 """A LightningModule of one method, `Task.step`: what to make of a batch. The counting is done here."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -109,6 +110,9 @@ class Task(LightningModule):
         size = self._count("train", batch, values)
         loss: Tensor = values["loss"]
         return loss if self.trainer.world_size == 1 else loss * self._share_of_global_batch(size, batch_idx)
+
+    # Lightning asks in every step whether it takes the number of the batch; without this, Python works it out anew.
+    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count a batch; those of several loaders together."""

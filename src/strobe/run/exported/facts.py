@@ -1,7 +1,7 @@
 """What an exported net's inputs and outputs mean, and where it comes from: told in the file, and beside it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ class Facts:
     Attributes:
         net: The net.
         raw: Whether it takes pictures of 0 to 255, and its normalization is inside.
-        shape: Of one input.
+        shape: Of one input; None for a side of any length.
         dtype: Of the inputs, as numpy calls it.
         output_shape: Of one output.
         origin: From `origin_of`.
@@ -26,7 +26,7 @@ class Facts:
 
     net: SavedNet
     raw: bool
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: str
     output_shape: tuple[int, ...]
     origin: Mapping[str, Any]
@@ -42,6 +42,17 @@ class Facts:
         return bool(self.net.mean) and (self.net.stored_shape is None or len(self.net.shape) == 3)
 
     @property
+    def prepared(self) -> bool:
+        """Whether pictures are prepared inside, whatever their size."""
+        return None in self.shape
+
+    @property
+    def sides(self) -> dict[int, str]:
+        """The names of the sides that may have any length, by their place in a batch."""
+        names = {0: "batch", 2: "height", 3: "width"}
+        return {at: names[at] for at, side in enumerate((None, *self.shape)) if side is None}
+
+    @property
     def output_name(self) -> str:
         """What its output is called."""
         return "logits" if self.net.classes else "outputs"
@@ -55,7 +66,7 @@ class Facts:
             "shape": list(self.shape),
             "dtype": self.dtype,
             "raw": self.raw,
-            "preparation": self.net.preparation,
+            "preparation": "inside" if self.prepared else self.net.preparation,
             "strobe_version": installed_version("strobe"),
             **self.origin,
         }
@@ -64,11 +75,12 @@ class Facts:
     def described(self) -> dict[str, Any]:
         """As the JSON file beside it has it."""
         of = "pixels scaled to [0, 1]" if len(self.net.shape) == 3 else "the columns of numbers"
+        preparation = self.net.preparation
         normalization = {"mean": self.net.mean, "std": self.net.std, "of": of, "inside": self.raw}
         return {
-            "input": {"name": self.input_name, "shape": ["batch", *self.shape], "dtype": self.dtype},
+            "input": {"name": self.input_name, "shape": self._named(), "dtype": self.dtype},
             "normalization": normalization if self.normalized else None,
-            "preparation": self.net.preparation,
+            "preparation": {"name": preparation, "inside": self.prepared} if preparation else None,
             "output": {"name": self.output_name, "shape": ["batch", *self.output_shape]},
             "classes": self.net.classes,
             "origin": {"strobe_version": installed_version("strobe"), **self.origin},
@@ -77,8 +89,11 @@ class Facts:
     def signature(self) -> str:
         """What goes in and what comes out, in words."""
         given = "pictures of 0 to 255" if self.raw else "normalized" if self.normalized else ""
-        taken = f"{self.input_name} {_shown(self.shape)} {self.dtype}" + (f", {given}" if given else "")
-        return f"takes {taken}; gives {self.output_name} {_shown(self.output_shape)}"
+        taken = f"{self.input_name} {_shown(self._named())} {self.dtype}" + (f", {given}" if given else "")
+        return f"takes {taken}; gives {self.output_name} {_shown(('batch', *self.output_shape))}"
+
+    def _named(self) -> list[int | str]:
+        return [self.sides.get(at, side or 0) for at, side in enumerate((None, *self.shape))]
 
 
 def origin_of(directory: Path, checkpoint: str) -> dict[str, Any]:
@@ -95,5 +110,5 @@ def origin_of(directory: Path, checkpoint: str) -> dict[str, Any]:
     }
 
 
-def _shown(shape: tuple[int, ...]) -> str:
-    return f"({', '.join(map(str, ('batch', *shape)))})"
+def _shown(shape: Iterable[int | str]) -> str:
+    return f"({', '.join(map(str, shape))})"

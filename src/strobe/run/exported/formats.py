@@ -4,6 +4,7 @@ import importlib.util
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ def _onnx(module: nn.Module, inputs: Tensor, facts: Facts, path: Path) -> Export
         (inputs,),
         input_names=[name],
         output_names=[facts.output_name],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamic_shapes=(_sides(facts),),
         dynamo=True,
         verbose=False,
     )
@@ -56,7 +57,7 @@ def _onnx(module: nn.Module, inputs: Tensor, facts: Facts, path: Path) -> Export
 
 
 def _torch_export(module: nn.Module, inputs: Tensor, facts: Facts, path: Path) -> ExportedNet:
-    program = torch.export.export(module, (inputs,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    program = torch.export.export(module, (inputs,), dynamic_shapes=(_sides(facts),))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # lines of this machine's source files
     file = io.BytesIO()  # torch's own writer tells a full disk as a RuntimeError
@@ -72,6 +73,10 @@ def _torchscript(module: nn.Module, inputs: Tensor, facts: Facts, path: Path) ->
     path.write_bytes(file.getvalue())
     exported: ExportedNet = torch.jit.load(path)  # type: ignore[no-untyped-call]
     return exported
+
+
+def _sides(facts: Facts) -> dict[int, Any]:
+    return {at: torch.export.Dim(name) for at, name in facts.sides.items()}
 
 
 WRITERS: dict[FormatName, Writer] = {"onnx": _onnx, "torch_export": _torch_export, "torchscript": _torchscript}

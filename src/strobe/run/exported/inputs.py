@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from strobe.config.saved import saved_config
@@ -44,6 +45,8 @@ def inputs_for(net: SavedNet, test_pictures: Tensor | None = None) -> Inputs:
         pixels = test_pictures
         if pixels is None:
             pixels = torch.randint(0, 256, (COUNT, *net.stored_shape), generator=_random(), dtype=torch.uint8)
+            if net.preparation == "centred_digit":  # of noise alone nobody knows where the digit is
+                pixels = F.pad(pixels[..., 4:-4, 4:-4], (4, 4, 4, 4))
         kind = "random images" if test_pictures is None else "test images"
         return Inputs(kind, net.normalized(pixels), pixels)
     if net.example is None:

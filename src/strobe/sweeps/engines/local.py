@@ -1,21 +1,18 @@
 """Jobs on this machine: processes forked from a warm server, as many at once as there are slots."""
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
-from strobe.machine.signals import hangup_signals, ignored
 from strobe.sweeps.engine import End, Engine
 from strobe.sweeps.job import Job
 from strobe.sweeps.slots import Slot
+from strobe.sweeps.warm import WarmServer
 
 StartJob = Callable[[Sequence[str], str, Mapping[str, str], str], None]
 """What a job's process does, given the command's arguments, the run directory, variables and the working directory."""
@@ -40,7 +37,7 @@ class LocalEngine(Engine):
         self._free = list(slots)
         self._start = start
         self._running: dict[Job, _Running] = {}
-        self._context = warm_context(start.__module__)
+        self._server = WarmServer(start.__module__)
 
     @property
     def described(self) -> str:
@@ -52,6 +49,10 @@ class LocalEngine(Engine):
         """Whether a slot is free."""
         return bool(self._free)
 
+    def get_ready(self) -> None:
+        """Start the warm server, which imports torch beside the planning."""
+        self._server.start()
+
     def start(self, job: Job, arguments: Sequence[str]) -> None:
         """Start a job in a free slot.
 
@@ -59,14 +60,12 @@ class LocalEngine(Engine):
             OSError: If there can be no process.
         """
         slot = self._free[0]
-        process = self._context.Process(
+        process = self._server.context.Process(
             target=self._start,
             args=(list(arguments), str(job.directory), slot.environment() | job.environment, str(Path.cwd())),
             name=job.directory.name,
         )
-        if self._context.get_start_method() == "forkserver":
-            with ignored(*hangup_signals()):  # of the driver's terminal: the server has to outlive the jobs
-                forkserver.ensure_running()
+        self._server.start()
         process.start()
         self._free.remove(slot)
         self._running[job] = _Running(slot, process)
@@ -98,19 +97,6 @@ class LocalEngine(Engine):
         _signal_group(process.pid, signal.SIGKILL)
         if process.is_alive():
             process.kill()
-
-
-def warm_context(module: str) -> Any:
-    """A context of multiprocessing whose processes are forked from a server that has imported what a job needs.
-
-    Args:
-        module: Imported there besides.
-    """
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context: Any = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(["strobe.sweeps.worker", module])
-    return context
 
 
 def _signal_group(pid: int | None, number: int) -> None:

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from pathlib import Path
 from types import FrameType, ModuleType
 
-from strobe.sweeps.engines.local import StartJob, warm_context
+from strobe.sweeps.engines.local import StartJob
 from strobe.sweeps.remote import NOT_SHARED, Order, own_path
+from strobe.sweeps.warm import WarmServer
 
 _GIVEN_BY_RAY = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
@@ -69,11 +69,11 @@ def perform(task: Task) -> Outcome:
     lent = {name: value for name, value in task.lent.items() if name not in os.environ}
     path = own_path()
     environment = {**lent, **given, **order.environment, "PYTHONPATH": os.pathsep.join(path)}
-    context = warm_context(task.start.__module__)
+    server = WarmServer(task.start.__module__)
     with _like_a_plain_interpreter(path):
-        process = context.Process(target=task.start, args=(order.arguments, order.directory, environment, order.cwd))
-        if context.get_start_method() == "forkserver":
-            forkserver.ensure_running()
+        arguments = (order.arguments, order.directory, environment, order.cwd)
+        process = server.context.Process(target=task.start, args=arguments)
+        server.start()
         with _asked_to_stop(task.number) as asked:
             process.start()
             while process.is_alive():

@@ -1,0 +1,75 @@
+"""The warm server: a process that has imported all that a job needs, and of which each job is a fork."""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import threading
+from contextlib import suppress
+from importlib import import_module
+from multiprocessing import forkserver
+from typing import Any
+
+from strobe.machine.collecting import held_off
+from strobe.machine.signals import hangup_signals, ignored
+
+_VARIABLE = "STROBE_WARM_SERVER"  # makes a process that imports this module one; says what it imports besides
+_LOOK_S = 0.1  # between two looks whether the driver is still there
+_WORKER = "strobe.sweeps.worker"
+
+
+class WarmServer:
+    """Forks processes from a server, which it starts once it is asked to.
+
+    Args:
+        module: What the server imports besides; the functions that its processes run are in there.
+    """
+
+    def __init__(self, module: str) -> None:
+        can_fork = "forkserver" in multiprocessing.get_all_start_methods()
+        self._module = module
+        self.context: Any = multiprocessing.get_context("forkserver" if can_fork else "spawn")
+        if can_fork:
+            self.context.set_forkserver_preload([__name__])
+
+    def start(self) -> None:
+        """See to it that the server is there, or will be: to import torch takes it seconds, and nobody waits for it."""
+        if self.context.get_start_method() != "forkserver":
+            return
+        os.environ[_VARIABLE] = self._module
+        try:
+            with ignored(*hangup_signals()):  # of the driver's terminal: the server has to outlive the jobs
+                forkserver.ensure_running()
+        finally:
+            del os.environ[_VARIABLE]
+
+
+def _warm_up(module: str) -> None:
+    """Import what jobs need; until then, end as soon as the driver has, which may have found nothing to run."""
+    driver = os.getppid()
+    warm = threading.Event()
+
+    def watch() -> None:
+        while not warm.wait(_LOOK_S):
+            if os.getppid() != driver:
+                os._exit(0)
+
+    watcher = threading.Thread(target=watch, name="end-with-driver")
+    watcher.start()
+    with ignored(signal.SIGINT), held_off():  # a Ctrl-C in the terminal goes to the driver, which passes it on
+        for name in (_WORKER, module):
+            with suppress(ImportError):  # which each job says anew, in its log
+                import_module(name)
+    warm.set()
+    watcher.join()  # what is forked must have no other thread
+    atexit.register(_leave, os.getpid())
+
+
+def _leave(server: int) -> None:
+    """End at once: who reads what the driver has printed waits for this process too, and it has nothing to save."""
+    if os.getpid() == server:
+        os._exit(0)
+
+
+if (_module := os.environ.pop(_VARIABLE, None)) is not None:
+    _warm_up(_module)
