@@ -9,6 +9,7 @@ from typing import Any
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
@@ -244,13 +245,17 @@ def _unresolved(config: DictConfig) -> Mapping[Any, Any]:
     return container
 
 
-def _groups(loaders: Iterable[ConfigLoader], parent: str = "") -> dict[str, list[str]]:
+def _groups(loaders: Iterable[ConfigLoader]) -> dict[str, list[str]]:
     """Config groups and their options: ours, the user's, and those of Hydra and its plugins."""
     groups: dict[str, set[str]] = {}
-    for loader in loaders:
-        for name in loader.list_groups(parent):
+    # Not `list_groups` and `get_group_options`: each call of them copies all that Hydra knows of its search path.
+    to_visit = [(source, "") for loader in loaders for source in loader.get_sources()]
+    while to_visit:
+        source, parent = to_visit.pop()
+        if not source.is_group(parent):
+            continue
+        for name in source.list(parent, ObjectType.GROUP):
             full = f"{parent}/{name}" if parent else name
-            groups.setdefault(full, set()).update(loader.get_group_options(full))
-            for inner, options in _groups([loader], full).items():
-                groups.setdefault(inner, set()).update(options)
+            groups.setdefault(full, set()).update(source.list(full, ObjectType.CONFIG))
+            to_visit.append((source, full))
     return {group: sorted(options) for group, options in groups.items() if options}
