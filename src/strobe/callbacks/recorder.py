@@ -7,20 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import Tensor
 
 from strobe.callbacks.carried import carried_metrics, restore_metrics
+from strobe.callbacks.ends import limit_reached, training_ends
 from strobe.callbacks.epoch_line import learning_rate, show_epoch, why_early
 from strobe.callbacks.finite import require_finite_losses, require_finite_weights
 from strobe.callbacks.logged import Logged
 from strobe.callbacks.position import Position
+from strobe.callbacks.random_states import RandomStates
+from strobe.callbacks.within_epoch import WithinEpoch
 from strobe.machine.rank import process_rank
 from strobe.record import lightning_state
-from strobe.record.checkpoints import random_state, restore_random_state
 from strobe.record.kept import KeptCheckpoints, kept_entries
 from strobe.record.layout import LAST, WITHIN, Mode
 from strobe.record.report import Best, EarlyStop
@@ -28,7 +28,6 @@ from strobe.record.run_record import RunRecord
 from strobe.tasks.means import of_all_ranks
 from strobe.tasks.task import Task
 
-AGREE_EVERY = 8  # steps; agreeing takes a message between the ranks
 log = logging.getLogger(__name__)
 
 
@@ -76,10 +75,9 @@ class EpochRecorder(Checkpoint):
         self.latest: dict[str, float] = {}
         self.stopped_early: EarlyStop | None = None
         self.searching = False
-        self._every_n_steps = every_n_steps if save else None
-        self._every_minutes = every_minutes if save else None
-        self._saved_at_step = 0
-        self._saved_at = time.monotonic()
+        self.within_epoch = WithinEpoch(
+            position, every_n_steps=every_n_steps if save else None, every_minutes=every_minutes if save else None
+        )
         self._resumes_from: tuple[Path, int] | None = None
         self.timing = dict.fromkeys(("train_s", "validation_s", "checkpoint_s"), 0.0)
         self.examples_seen = 0
@@ -93,7 +91,7 @@ class EpochRecorder(Checkpoint):
         self._logged = Logged(monitor)
         self._epoch_began = self._validation_began = 0.0
         self._validation_in_epoch = 0.0
-        self._random_state: dict[str, Tensor] | None = None
+        self._random_states = RandomStates()
         self._carried: list[dict[str, Any]] = []  # of each rank
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -102,14 +100,12 @@ class EpochRecorder(Checkpoint):
             lightning_state.leave_closed_epoch(trainer)
             self.begin()
             self.kept.entries = trainer.strategy.broadcast(self.kept.entries)
-        if trainer.global_rank > 0 and self._random_state is None:
-            # All ranks are seeded alike, so that their nets are; their dropout must not be.
-            torch.manual_seed(torch.initial_seed() + trainer.global_rank)
+        self._random_states.begin(trainer)
         self._epoch_began = time.perf_counter()
         self._max_steps = trainer.max_steps
         self._keeps_state = lightning_state.keeps_state(trainer)
         lightning_state.plateaus_before_the_checkpoint(trainer)
-        why = self.not_within_epoch(pl_module)
+        why = self.within_epoch.why_not(pl_module)
         if self._resumes_from is not None and lightning_state.within_epoch(trainer) and why is not None:
             log.warning(
                 "Resumed within an epoch, where it can't go on exactly (%s): the numbers of epoch %d are not those of "
@@ -122,17 +118,15 @@ class EpochRecorder(Checkpoint):
 
         Then save the step before this batch, if that is due; what it had to do, a whole validation too, is done by now.
         """
-        if self._random_state is not None:
-            restore_random_state(self._random_state)
-            self._random_state = None
+        self._random_states.restore()
         self._restore_carried(trainer, pl_module)
-        if (self._every_n_steps is None and self._every_minutes is None) or self._keeps_state:
+        if not self.within_epoch.is_asked_for or self._keeps_state:
             # Once is enough, and Lightning passes over what can't be called: a hook in every step is paid for.
             self.on_train_batch_start = None  # type: ignore[assignment]
-        elif (why := self.not_within_epoch(pl_module)) is not None:
+        elif (why := self.within_epoch.why_not(pl_module)) is not None:
             log.warning("No checkpoint within an epoch: a run can't go on from there (%s)", why)
-            self._every_n_steps = self._every_minutes = None
-        elif batch_idx % trainer.accumulate_grad_batches == 0 and self._save_is_due(trainer):
+            self.within_epoch.leave_out()
+        elif batch_idx % trainer.accumulate_grad_batches == 0 and self.within_epoch.is_due(trainer):
             require_finite_weights(pl_module, trainer)
             self.save_last(trainer)
 
@@ -143,10 +137,14 @@ class EpochRecorder(Checkpoint):
 
         Of a loader with a state, save the step here, before the next batch is fetched.
         """
-        if self._keeps_state and lightning_state.is_between_steps(trainer, batch_idx) and self._save_is_due(trainer):
+        if (
+            self._keeps_state
+            and lightning_state.is_between_steps(trainer, batch_idx)
+            and self.within_epoch.is_due(trainer)
+        ):
             require_finite_weights(pl_module, trainer)
             self.save_last(trainer)
-        if not self._training_ends(trainer):
+        if not training_ends(trainer, self._max_steps):
             return
         trainer.should_stop = True
         trainer.val_check_batch = 1
@@ -178,7 +176,7 @@ class EpochRecorder(Checkpoint):
         self._validated = True
         self._validated_at = trainer.global_step
         self._validation = metrics = self._logged.in_validation(trainer, pl_module)
-        if trainer.is_last_batch or self._training_ends(trainer):
+        if trainer.is_last_batch or training_ends(trainer, self._max_steps):
             return  # the end of the epoch is next, with the same weights and all metrics
         require_finite_losses(metrics, f"at step {trainer.global_step}")
         if (rank := self.kept.rank_of(_value(metrics, self.monitor))) is not None:
@@ -213,8 +211,10 @@ class EpochRecorder(Checkpoint):
             require_finite_weights(pl_module, trainer)
         # A metric that was measured earlier in the epoch says nothing of these weights.
         fresh = {name: value for name, value in metrics.items() if self._is_fresh(name, trainer)}
-        if self._training_ends(trainer):
-            self.stopped_early = None if self._limit_reached(trainer) or self.searching else why_early(trainer)
+        if training_ends(trainer, self._max_steps):
+            self.stopped_early = (
+                None if limit_reached(trainer, self._max_steps) or self.searching else why_early(trainer)
+            )
         lightning_state.log_epoch(trainer)
         self._save(trainer, metrics, self.kept.rank_of(_value(fresh, self.monitor)))
 
@@ -242,7 +242,7 @@ class EpochRecorder(Checkpoint):
             }
             added = self.kept.add(entry, rank, saved=self.save)
         if self.save:
-            apart = not at_end and self.not_within_epoch(trainer.lightning_module) is not None
+            apart = not at_end and self.within_epoch.why_not(trainer.lightning_module) is not None
             # Names itself a best one already: see `KeptCheckpoints`. Where no run can go on, last.ckpt stays as it is.
             source = self.save_last(trainer, WITHIN if apart else LAST)
             if rank is not None and trainer.is_global_zero:
@@ -261,16 +261,6 @@ class EpochRecorder(Checkpoint):
             restore_metrics(pl_module, self._carried[rank] if rank < len(self._carried) else {})
             self._carried = []
 
-    def not_within_epoch(self, pl_module: LightningModule) -> str | None:
-        """Why a run can't go on from within an epoch as if it had not been stopped, in words; None if it can."""
-        if not self.position.resumes_within_epoch:
-            return f"{self.position.unresumable} can't be taken up"
-        if not isinstance(pl_module, Task):
-            return f"{type(pl_module).__name__} keeps no sums of what it logs, as a Task does"
-        if logged := lightning_state.logged_in_steps(pl_module.trainer):
-            return f"{type(pl_module).__name__} logs {logged[0]} by self.log, whose sums are not kept"
-        return None
-
     def save_last(self, trainer: Trainer, name: str = LAST) -> Path:
         """Write ``last.ckpt``, or the same by another name; every rank has to call this."""
         began = time.perf_counter()
@@ -278,7 +268,7 @@ class EpochRecorder(Checkpoint):
         path = self.record.checkpoints / name
         trainer.save_checkpoint(path)
         self.timing["checkpoint_s"] += time.perf_counter() - began
-        self._saved_at_step, self._saved_at = trainer.global_step, time.monotonic()
+        self.within_epoch.saved(trainer.global_step)
         return path
 
     def take_up(self, checkpoint: Path, step: int, state: dict[str, Any]) -> None:
@@ -323,7 +313,7 @@ class EpochRecorder(Checkpoint):
 
         Hyperparameters stay out: the config has them, and pickled objects would make the file unloadable.
         """
-        checkpoint["random_states"] = _of_all_ranks(trainer, random_state())
+        checkpoint["random_states"] = self._random_states.gathered(trainer)
         checkpoint |= self._about()
         carried = carried_metrics(trainer, pl_module)
         checkpoint["carried_metrics"] = of_all_ranks(carried) if trainer.world_size > 1 else [carried]
@@ -337,8 +327,7 @@ class EpochRecorder(Checkpoint):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the random state, to be set when training begins; count the epoch's batches in their new size."""
         self._carried = checkpoint.get("carried_metrics", [])
-        states = checkpoint["random_states"]
-        self._random_state = states[trainer.global_rank] if trainer.global_rank < len(states) else None
+        self._random_states.take_up(checkpoint["random_states"], trainer.global_rank)
         lightning_state.close_epoch(checkpoint)
         if self.position.resumes_at_batch is not None:
             lightning_state.set_saved_batches(checkpoint, self.position.resumes_at_batch)
@@ -347,53 +336,13 @@ class EpochRecorder(Checkpoint):
         several = {} if self.kept.keep == 1 else {"kept": self.kept.entries}
         self.record.update(best=self.kept.best, **several, metrics=self.best_metrics, stopped_early=self.stopped_early)
 
-    def _save_is_due(self, trainer: Trainer) -> bool:
-        step = trainer.global_step
-        if self._every_n_steps is None and self._every_minutes is None:
-            return False
-        if self._every_n_steps is not None and step % self._every_n_steps == 0 and step != self._saved_at_step:
-            return True
-        if self._every_minutes is None or (trainer.world_size > 1 and step % AGREE_EVERY):
-            return False
-        is_due = time.monotonic() - self._saved_at >= 60 * self._every_minutes and step != self._saved_at_step
-        return bool(trainer.strategy.broadcast(is_due))  # the first rank's clock
-
     def _is_fresh(self, name: str, trainer: Trainer) -> bool:
         return name not in self._validation or self._validated_at == trainer.global_step
-
-    def _training_ends(self, trainer: Trainer) -> bool:
-        """Whether the step that has just been taken is the last."""
-        if self._limit_reached(trainer):
-            return True
-        epochs = trainer.current_epoch + 1 if trainer.is_last_batch else lightning_state.epochs_done(trainer)
-        enough = epochs >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
-        return trainer.should_stop and enough
-
-    def _limit_reached(self, trainer: Trainer) -> bool:
-        """Whether training has been as long as was asked for, in steps or in epochs."""
-        if 0 <= self._max_steps <= trainer.global_step:
-            return True
-        return trainer.is_last_batch and 0 < (trainer.max_epochs or -1) <= trainer.current_epoch + 1
 
 
 def recorder_of(trainer: Trainer) -> EpochRecorder:
     """The one that every run has."""
     return next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, EpochRecorder))
-
-
-def _of_all_ranks(trainer: Trainer, state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The random states of all ranks, in their order; every rank has to call this."""
-    if trainer.world_size == 1:
-        return [state]
-    # Not Lightning's all_gather: it can be differentiated, and torch warns of that way.
-    device = trainer.strategy.root_device
-    states: list[dict[str, Tensor]] = [{} for _ in range(trainer.world_size)]
-    for name, own in state.items():
-        gathered = [torch.empty_like(own, device=device) for _ in states]
-        torch.distributed.all_gather(gathered, own.to(device))
-        for each, tensor in zip(states, gathered, strict=True):
-            each[name] = tensor.cpu()
-    return states
 
 
 def _flush(trainer: Trainer) -> None:

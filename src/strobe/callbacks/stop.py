@@ -12,7 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from strobe.callbacks.finite import require_finite_weights
-from strobe.callbacks.recorder import AGREE_EVERY, EpochRecorder
+from strobe.callbacks.recorder import EpochRecorder
+from strobe.callbacks.within_epoch import AGREE_EVERY
 from strobe.errors import InterruptedRunError, PreemptedError, RunError
 from strobe.machine.rank import process_rank
 from strobe.machine.signals import hangup_signals
@@ -150,7 +151,7 @@ class StopGracefully(Callback):
         is_lost = self.recorder.record.lost is not None
         if not asked or is_lost or not lightning_state.within_epoch(trainer) or not self.recorder.save:
             return
-        if (why := self.recorder.not_within_epoch(pl_module)) is not None:
+        if (why := self.recorder.within_epoch.why_not(pl_module)) is not None:
             self.request.not_saved = f"{why}, so a resumed run begins epoch {trainer.current_epoch + 1} anew"
         else:
             require_finite_weights(pl_module, trainer)
