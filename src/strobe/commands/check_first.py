@@ -12,6 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from strobe.commands.resumed import RESUME_IN_A_FILE
+from strobe.commands.surroundings import importing
 from strobe.commands.traces import make_directory, require_writable
 from strobe.config.hidden import passed_over
 from strobe.config.overrides import idle_additions
@@ -58,8 +59,9 @@ class CheckFirst(Callback):
             for line in unused.by_default:
                 tell(line)
             if cfg.validate == "only":
-                from strobe.config.plan import plan  # torch: only where targets and signatures are asked for
-                from strobe.run.rehearsal import Rehearsal
+                with importing():  # only where targets and signatures are asked for
+                    from strobe.config.plan import plan
+                    from strobe.run.rehearsal import Rehearsal
 
                 print(plan([cfg], Rehearsal()))
                 raise SystemExit(0)

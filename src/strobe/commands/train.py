@@ -94,7 +94,8 @@ def _trained() -> int:
         if resumed is not None:
             if _answered(resumed, arguments):
                 return 0
-            from strobe.config.checks import problems_with_libraries  # torch: nothing that the run names is called
+            with importing():
+                from strobe.config.checks import problems_with_libraries  # nothing that the run names is called
 
             with damage_named(Path(resumed.cfg.resume)):
                 require(problems_with_libraries(resumed.cfg))
@@ -177,8 +178,9 @@ def _answered(resumed: Resumed, arguments: Sequence[str]) -> bool:
         print(OmegaConf.to_yaml(part) if OmegaConf.is_config(part) else part, end="")
         return True
     if resumed.cfg.validate == "only":
-        from strobe.config.plan import plan  # torch: only where targets and signatures are asked for
-        from strobe.run.rehearsal import Rehearsal
+        with importing():  # only where targets and signatures are asked for
+            from strobe.config.plan import plan
+            from strobe.run.rehearsal import Rehearsal
 
         print(plan([resumed.cfg], Rehearsal()))
         return True
