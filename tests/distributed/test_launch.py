@@ -1,6 +1,7 @@
 """How the ranks of a run are started; what takes several processes is in test_ddp.py."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,17 @@ def test_how_ranks_start_is_no_concern_of_the_trainer() -> None:
     forked = ranks.strategy_for_trainer("ddp_fork")
     assert isinstance(forked, ranks.StartedDDP)
     assert forked.launcher is None
+
+
+@pytest.mark.parametrize("code", [None, 0, 1, 143])
+def test_a_rank_in_a_process_of_its_own_leaves_at_once_with_its_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int | None
+) -> None:
+    def rank_main(*_: object) -> None:
+        raise SystemExit(code)
+
+    codes: list[int] = []
+    monkeypatch.setattr(launch, "rank_main", rank_main)
+    monkeypatch.setattr(launch, "end_process", codes.append)
+    launch.fresh_rank_main(1, tmp_path, lambda: None, None)  # type: ignore[arg-type]
+    assert codes == [code or 0]

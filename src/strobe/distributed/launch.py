@@ -26,6 +26,7 @@ from strobe.errors import (
     RunError,
     first_line,
 )
+from strobe.machine.leaving import end_process
 from strobe.machine.logs import Formatter
 from strobe.machine.signals import hangup_signals, ignored
 from strobe.machine.streams import settle_streams
@@ -168,9 +169,10 @@ def _prepared(method: str, numbers: Sequence[int], directory: Path, child: Calla
     if not numbers:
         return Ranks()  # and no queue: it would start a process of multiprocessing's own
     context = multiprocessing.get_context(method)
+    target = rank_main if method == "fork" else fresh_rank_main
     errors: SimpleQueue[RunError] = context.SimpleQueue()
     processes = [
-        context.Process(target=rank_main, args=(rank, directory, child, errors), name=f"rank {rank}")  # type: ignore[attr-defined]
+        context.Process(target=target, args=(rank, directory, child, errors), name=f"rank {rank}")  # type: ignore[attr-defined]
         for rank in numbers
     ]
     return Ranks(processes, errors)
@@ -196,6 +198,14 @@ def rank_main(rank: int, directory: Path, child: Callable[[], object], errors: "
         errors.put(RankFailedError(f"rank {rank}: {type(error).__name__}: {error}"))
         raise SystemExit(1) from None
     raise SystemExit(0)
+
+
+def fresh_rank_main(rank: int, directory: Path, child: Callable[[], object], errors: "SimpleQueue[RunError]") -> None:
+    """`rank_main` in a process of its own from the start: rank 0 waits for its end, which need not take long."""
+    try:
+        rank_main(rank, directory, child, errors)
+    except SystemExit as ended:
+        end_process(int(ended.code or 0))
 
 
 def _leave_group() -> None:

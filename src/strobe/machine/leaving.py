@@ -40,6 +40,17 @@ def leave(command: Callable[[], int]) -> NoReturn:
             raise
         code = ended.code or 0
     if _is_alone():
+        end_process(code)
+    sys.exit(code)
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process, which belongs to nobody else, with an exit code: a command's, or that of a rank it has started.
+
+    Raises:
+        SystemExit: With that code, where someone looks on, or something could not be flushed.
+    """
+    if not _is_watched():
         try:
             _settle()
         except BaseException:  # such as a Ctrl-C, or a stream that can't be written to: Python says what it says
@@ -49,10 +60,16 @@ def leave(command: Callable[[], int]) -> NoReturn:
 
 
 def _is_alone() -> bool:
-    """Whether nothing but Python's own start has called this, and nothing looks on."""
+    """Whether nothing but Python's own start has called this."""
+    callers = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_stack(None)]
+    return [name for name in callers if name not in (__name__, "runpy", "strobe.cli")] == ["__main__"]
+
+
+def _is_watched() -> bool:
+    """Whether someone may wait for Python's ordinary end."""
     flags = sys.flags
     tools = getattr(sys, "monitoring", None)  # of Python 3.12
-    looks_on = (
+    return bool(
         sys.gettrace()
         or sys.getprofile()
         or threading.gettrace()
@@ -62,10 +79,8 @@ def _is_alone() -> bool:
         or flags.interactive
         or flags.inspect
         or flags.dev_mode  # which tells of files that were left open
+        or os.name != "posix"
     )
-    callers = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_stack(None)]
-    outside = [name for name in callers if name not in (__name__, "runpy", "strobe.cli")]
-    return os.name == "posix" and not looks_on and outside == ["__main__"]
 
 
 def _settle() -> None:
