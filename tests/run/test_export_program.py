@@ -66,7 +66,7 @@ def test_a_graph_prepares_pictures_as_predict_does(net: SavedNet, tmp_path: Path
 @pytest.mark.slow
 def test_the_program_on_the_page_names_drawn_digits(net: SavedNet, tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n# digit.py\n(.*?)```", PAGE, re.DOTALL)
-    assert len([line for line in code.splitlines() if line]) == 10
+    assert len([line for line in code.splitlines() if line]) <= 12
     assert max(map(len, code.splitlines())) <= 130
     (tmp_path / "digit.py").write_text(code)
     exported = export(net, "onnx", tmp_path / "net.onnx", raw="uint8")
