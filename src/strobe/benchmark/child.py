@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import strobe
 from strobe.errors import RunError
 from strobe.machine.devices import visible_gpus
 
@@ -55,7 +54,7 @@ def surroundings(beside: Path | None = None, *, gpus: bool = False) -> dict[str,
         beside: Another checkout of this framework, to run its commands.
         gpus: Whether GPUs may be used, since all that are compared do.
     """
-    package = Path(strobe.__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parents[2]
     first = [package] if beside is None else [beside.resolve() / "src", beside.resolve()]
     inherited = [Path(place).resolve() for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     kept = [place for place in inherited if beside is None and place not in first]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from strobe.benchmark.child import Done
 from strobe.benchmark.place import Place
 from strobe.benchmark.rounds import Figure, Result, interleaved, ratio
-from strobe.benchmark.work import BATCH_SIZE, EPOCHS, TRAIN_SIZE
+from strobe.benchmark.work import BATCHES, EPOCHS
 
 OURS = "strobe train"
 _TARGETS = {
@@ -20,7 +20,7 @@ _QUICK_BATCHES = 100
 def subjects(place: Place) -> dict[str, Callable[[], Done]]:
     """The commands, each doing the same work; how many epochs and batches is the effort's."""
     epochs = place.effort.of(EPOCHS, 1)
-    batches = place.effort.of(-(-TRAIN_SIZE // BATCH_SIZE), _QUICK_BATCHES)
+    batches = place.effort.of(BATCHES, _QUICK_BATCHES)
     given = (str(place.root), str(epochs), str(batches))
     limits = (f"trainer.max_epochs={epochs}", f"trainer.limit_train_batches={batches}")
     ours = [f"data.root={place.root}", *(limits if place.effort.quick else ())]

@@ -11,7 +11,7 @@ from strobe.benchmark.place import Place
 from strobe.benchmark.rounds import Figure, Result, interleaved, ratio
 from strobe.benchmark.side_by_side import side_by_side
 from strobe.benchmark.tiny import write
-from strobe.benchmark.work import BATCH_SIZE, TRAIN_SIZE
+from strobe.benchmark.work import BATCHES
 from strobe.machine.devices import available_cpus
 from strobe.record.layout import REPORT
 
@@ -36,7 +36,7 @@ class Took:
 def sweep(place: Place) -> Result:
     """Jobs per minute of each on two slots."""
     effort = place.effort
-    jobs, tiny_jobs, batches = effort.of(16, 4), effort.of(60, 6), effort.of(-(-TRAIN_SIZE // BATCH_SIZE), 100)
+    jobs, tiny_jobs, batches = effort.of(16, 4), effort.of(60, 6), effort.of(BATCHES, 100)
     tiny = write(place.new() / "tiny.csv")
     whole = [f"data.root={place.root}", *([f"trainer.limit_train_batches={batches}"] if effort.quick else [])]
 

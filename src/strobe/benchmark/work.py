@@ -7,6 +7,9 @@ EPOCHS, BATCH_SIZE, EVAL_BATCH_SIZE = 5, 64, 1000
 TRAIN_SIZE, VAL_SIZE, TEST_SIZE = 55_000, 5_000, 10_000
 """Of MNIST's 60,000 training images, those that are trained on and those that validate; and its test images."""
 
+BATCHES = -(-TRAIN_SIZE // BATCH_SIZE)
+"""Of an epoch."""
+
 HIDDEN = 128
 """Units of SimpleNN's hidden layer."""
 
@@ -24,6 +27,6 @@ def work() -> tuple[Path, int, int]:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("root", type=Path)
     parser.add_argument("epochs", type=int, nargs="?", default=EPOCHS)
-    parser.add_argument("batches", type=int, nargs="?", default=-(-TRAIN_SIZE // BATCH_SIZE))
+    parser.add_argument("batches", type=int, nargs="?", default=BATCHES)
     given = parser.parse_args()
     return given.root, given.epochs, given.batches

@@ -26,7 +26,7 @@ def written(cfg: DictConfig) -> dict[str, Any]:
     """
     found = masked(_written(cfg, OmegaConf.to_container(cfg, resolve=False)))
     assert isinstance(found, dict), "a DictConfig becomes a dict"
-    return {key: _redacted(value) if key in _FREE_TEXT else value for key, value in found.items()}
+    return _without_known_secrets(found)
 
 
 def learn_secrets(cfg: DictConfig) -> None:
@@ -39,10 +39,7 @@ def without_secrets(config: DictConfig) -> DictConfig | None:
     """A config that is not resolved, Hydra's node included, as Hydra may write it; None where it has no secrets."""
     plain: Any = OmegaConf.to_container(config, resolve=False)
     learn_all(plain)
-    harmless: Any = masked(plain)
-    for key in _FREE_TEXT:
-        if key in harmless:
-            harmless[key] = _redacted(harmless[key])
+    harmless: Any = _without_known_secrets(masked(plain))
     for kind, typed in harmless["hydra"]["overrides"].items():
         harmless["hydra"]["overrides"][kind] = [masked_override(str(override)) for override in typed]
     sweeper = harmless["hydra"].get("sweeper")
@@ -55,6 +52,10 @@ def without_secrets(config: DictConfig) -> DictConfig | None:
     created = OmegaConf.create(_redacted(harmless))
     assert isinstance(created, DictConfig)
     return created
+
+
+def _without_known_secrets(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: _redacted(value) if key in _FREE_TEXT else value for key, value in settings.items()}
 
 
 def _written(node: Any, raw: Any) -> Any:

@@ -6,8 +6,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from strobe.data.pieces import OFFSET, Decoded, Target, in_pieces
 from strobe.data.progress import Progress
 from strobe.errors import DatasetError
 from strobe.machine.devices import available_cpus
-from strobe.record.files import replacing, write_atomically
+from strobe.record.files import named_errors, replacing, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,11 @@ class _Journal:
                 return cls(key, set(saved["done"]), np.array(saved["counts"]), dict(saved["unreadable"]))
         except (OSError, ValueError, TypeError, KeyError):
             pass
+        return cls.empty(key, channels)
+
+    @classmethod
+    def empty(cls, key: str, channels: int) -> "_Journal":
+        """That of a decoding that begins."""
         return cls(key, set(), np.zeros((channels, 256), dtype=np.int64), {})
 
 
@@ -109,7 +114,7 @@ def decode_all(listing: Listing, target: Target, fingerprint: str) -> tuple[dict
     journal = _Journal.read(into / "journal.json", key, target.shape[0])
     whole = all(path.is_file() and path.stat().st_size == sizes[split] for split, path in arrays.items())
     if not (journal.done and whole):
-        journal = _Journal.read(Path(os.devnull), key, target.shape[0])
+        journal = _Journal.empty(key, target.shape[0])
         _make_room(into, arrays, sizes)
     todo = [piece for piece in pieces if piece.number not in journal.done]
     progress = Progress(len(listing.names), sum(len(piece.names) for piece in todo))
@@ -151,7 +156,7 @@ def finish(listing: Listing, target: Target, unreadable: Collection[str]) -> dic
         made = path if kept.all() else path.with_name(f"{split}-readable.npy")
         names[split] = made.name
         if made == path:
-            with _named(path), path.open("r+b") as file:
+            with named_errors(path), path.open("r+b") as file:
                 file.write(_header((len(kept), *target.shape)))
                 file.flush()
                 os.fsync(file.fileno())
@@ -185,22 +190,13 @@ def _make_room(into: Path, arrays: dict[str, Path], sizes: dict[str, int]) -> No
             "free. Make room, or choose another data.root=<dir> or a smaller data.dataset.size=[<height>,<width>]"
         )
     for split, path in arrays.items():
-        with _named(path), path.open("wb") as file:
+        with named_errors(path), path.open("wb") as file:
             file.truncate(sizes[split])
 
 
 def _save(journal: _Journal, arrays: dict[str, Path], into: Path) -> None:
     """Pixels first: after a power failure, what the journal says is done is done."""
     for path in arrays.values():
-        with _named(path), path.open("r+b") as file:
+        with named_errors(path), path.open("r+b") as file:
             os.fsync(file.fileno())
     journal.save(into / "journal.json")
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Have an error say which file it is about: a full disk is met where none is named."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error

@@ -29,7 +29,5 @@ def held_off() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        atexit.register(
-            gc.unfreeze
-        )  # a library tells of leaks at Python's own end otherwise; `leave` has no need of it
+        atexit.register(gc.unfreeze)  # or a library tells of leaks at Python's own end; `leave` has no need of it
         gc.enable()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from strobe.record.files import read_bounded, regular_file, write_atomically
+from strobe.record.files import named_errors, read_bounded, regular_file, write_atomically
 from strobe.record.layout import EPOCHS
 
 _LIMIT = 64_000_000  # bytes of a table
@@ -75,13 +75,12 @@ class EpochTable:
         assert left is not None, "it is as it was left"
         with regular_file(self._path, os.O_WRONLY | os.O_APPEND | _NO_LINK) as file:
             try:
-                _write(file, line)
-                os.fsync(file)
-            except BaseException as error:
+                with named_errors(self._path):
+                    _write(file, line)
+                    os.fsync(file)
+            except BaseException:
                 with suppress(OSError):
                     os.ftruncate(file, left)
-                if isinstance(error, OSError):  # a full disk is met in a write or a flush, which know of no name
-                    raise OSError(error.errno, error.strerror or str(error), str(self._path)) from error
                 raise
         self._size = left + len(line)
 

@@ -33,15 +33,23 @@ def replacing(path: Path, *, ending: str = "") -> Iterator[Path]:
     """
     temporary = _temporary(path, ending)
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException as error:
+        with named_errors(path):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):  # a full disk is met in a write or a flush, which know of no name
-            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Have an OSError say which file it is about: a full disk is met in a write or a flush, which know of no name."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def write_atomically(path: Path, text: str) -> None:

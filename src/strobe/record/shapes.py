@@ -30,9 +30,8 @@ def tidy(value: Any, depth: int = _DEPTH) -> Any:
     if isinstance(value, list):
         return [tidy(item, depth - 1) for item in value]
     if isinstance(value, str):
-        return (
-            value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
-        )  # \ud800 in JSON is half a character
+        # \ud800 in JSON is half a character.
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, float):
         return value if abs(value) < _LARGEST else None
     return value if not isinstance(value, int) or abs(value) < _WHOLE else None
