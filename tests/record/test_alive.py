@@ -19,7 +19,7 @@ from strobe.errors import ConfigError, PreemptedError
 from strobe.record import alive, fence, files, run_record
 from strobe.record.alive import Watch
 from strobe.record.lock import require_idle
-from strobe.record.report import read_report, settle_report
+from strobe.record.report import Report, read_report, settle_report, write_report
 from strobe.record.run_record import RunRecord
 from tests.conftest import Train, report
 
@@ -223,13 +223,18 @@ def test_a_report_that_makes_no_sense_is_nobodys_word(tmp_path: Path) -> None:
 def test_a_run_that_the_same_process_begins_again_is_not_ended_by_its_first_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def write_slowly(directory: Path, report: Report) -> None:  # a heartbeat is seldom not at it
+        time.sleep(0.05)
+        write_report(directory, report)
+
     monkeypatch.setattr("strobe.record.lock._locked", lambda directory: None)  # else there can't be two
-    monkeypatch.setattr(run_record, "BEAT_S", 0.02)
+    monkeypatch.setattr(run_record, "BEAT_S", 0.001)
+    monkeypatch.setattr(run_record, "write_report", write_slowly)
     first = RunRecord.start(tmp_path, {"seed": 1}, "seed: 1", [])
     first.finish("interrupted")  # and not closed
     second = RunRecord.resume(tmp_path, {"seed": 1}, "seed: 1", [])
     second.begin()
-    time.sleep(0.1)
+    time.sleep(0.2)
     second.update(objective=1.0)
     first.update(objective=2.0)
     assert first.lost is second.lost is None

@@ -38,6 +38,10 @@ class RunRecord:
         resumed: Whether the directory held a run that this one continues.
     """
 
+    # The heartbeat is another thread's, and a record that this process has begun before may still have one: between
+    # its look at the report and its write nobody else may begin the run.
+    _writing = threading.RLock()
+
     def __init__(
         self,
         directory: Path,
@@ -55,7 +59,6 @@ class RunRecord:
         self._lock = lock
         self._fence = Fence(directory)
         self._writes = False
-        self._writing = threading.RLock()  # the heartbeat is another thread's
         self._ended = threading.Event()
         self._on_disk = report
         self._epochs = EpochTable(directory, epochs or [])
@@ -140,10 +143,11 @@ class RunRecord:
             if (changes := uncommitted_changes()) is not None:
                 write_atomically(self.directory / CHANGES, changes)
             # The report is the last: with it, the directory holds a run, whole enough to be resumed.
-            if self.resumed:
-                write_report(self.directory, self.report)
-            else:
-                create(self.directory / REPORT, report_text(self.report))
+            with self._writing:
+                if self.resumed:
+                    write_report(self.directory, self.report)
+                else:
+                    create(self.directory / REPORT, report_text(self.report))
         except FileExistsError:
             raise ConfigError(already_holds_a_run(self.directory)) from None
         except OSError as error:
