@@ -117,7 +117,7 @@ VARIABLES = {
     "OMP_NUM_THREADS": "cores that one process computes with, by default all of them shared out",
     "MKL_NUM_THREADS": "the same, for libraries that read it; set for jobs side by side",
     "OPENBLAS_NUM_THREADS": "the same, for libraries that read it; set for jobs side by side",
-    "GOMP_SPINCOUNT": "how long a waiting thread looks before it sleeps; 1000 unless this or `OMP_WAIT_POLICY` is set",
+    "GOMP_SPINCOUNT": "how often a waiting thread looks before it sleeps; 1000 where others keep one busy, unless set",
     "CUDA_VISIBLE_DEVICES": "the GPUs that may be used; sweeps share these out among their jobs",
     "HIP_VISIBLE_DEVICES": "the same, of AMD",
     "CUBLAS_WORKSPACE_CONFIG": "given to jobs on Ray as it is here, for results that repeat on a GPU",

@@ -1,10 +1,12 @@
 """Threads wait as the user has said, else so that a busy neighbour does not stop them."""
 
 import sys
+from typing import NamedTuple
 
 import pytest
 
-from strobe.machine.threads import SPINS, settle_waiting, waiting
+from strobe.machine import threads
+from strobe.machine.threads import SPINS, Neighbours, settle_waiting, waiting
 
 
 @pytest.fixture(autouse=True)
@@ -16,19 +18,52 @@ def before_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def test_threads_go_to_sleep_soon() -> None:
-    settle_waiting()
-    assert waiting() == f"GOMP_SPINCOUNT={SPINS}"
+@pytest.mark.parametrize(("busy_cores", "said"), [(1.0, f"GOMP_SPINCOUNT={SPINS}"), (0.1, None), (0.0, None)])
+def test_threads_go_to_sleep_soon_where_others_need_the_cores(busy_cores: float, said: str | None) -> None:
+    settle_waiting(busy_cores)
+    assert waiting() == said
 
 
 @pytest.mark.parametrize(("name", "value"), [("GOMP_SPINCOUNT", "infinite"), ("OMP_WAIT_POLICY", "active")])
 def test_what_the_user_has_set_stays(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
-    settle_waiting()
+    settle_waiting(1.0)
     assert waiting() == f"{name}={value}"
 
 
 def test_nothing_is_claimed_that_comes_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", sys)
-    settle_waiting()
+    settle_waiting(1.0)
     assert waiting() is None
+
+
+class Core(NamedTuple):
+    """What one core has done, in seconds."""
+
+    user: float = 0.0
+    idle: float = 0.0
+    guest: float = 0.0  # a part of user
+
+
+@pytest.mark.parametrize(
+    ("allowed", "passed_s", "own_s", "cores"),
+    [
+        ([0, 1], 2.0, 0.5, 1.25),  # 3 seconds' work in 2 seconds, less what is this process's
+        ([0], 2.0, 1.0, 0.0),  # its own work alone
+        ([1], 2.0, 0.0, 1.0),
+        ([0, 1], 0.05, 0.0, 0.0),  # too soon to tell
+        ([2], 2.0, 0.0, 0.0),  # a core that the system says nothing of
+    ],
+)
+def test_neighbours_are_what_else_works_on_the_cores_of_this_process(
+    allowed: list[int], passed_s: float, own_s: float, cores: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([(0.0, 0.0, [Core(), Core()]), (passed_s, own_s, [Core(1.0, 1.0, 1.0), Core(2.0)])])
+    now = next(looks)
+    monkeypatch.setattr(threads.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(threads.time, "process_time", lambda: now[1])
+    monkeypatch.setattr(threads.psutil, "cpu_times", lambda percpu: now[2])
+    monkeypatch.setattr(threads.psutil.Process, "cpu_affinity", lambda process: allowed)
+    neighbours = Neighbours()
+    now = next(looks)
+    assert neighbours.cores() == cores

@@ -38,11 +38,13 @@ from strobe.errors import ConfigError, require
 from strobe.machine.secrets import learn_typed, learn_url
 from strobe.machine.streams import answer
 from strobe.machine.terminal import exit_code
-from strobe.machine.threads import settle_waiting
+from strobe.machine.threads import Neighbours, settle_waiting
 from strobe.record.layout import STORAGE_VARIABLE
 
 _OF_FLAGS = ("Only one of --run, --multirun", "The --resolve flag")  # Hydra's own, raised as a ValueError
 _OF_SWEEPS = ("hydra/launcher", "hydra.launcher")
+
+_NEIGHBOURS = Neighbours()  # looked at for as long as it takes to compose the config
 
 
 class Ended(BaseException):
@@ -56,7 +58,6 @@ def main() -> int:
         0 completed, 1 failed, 2 the command or config is wrong, 130 interrupted, 143 preempted.
     """
     settle()
-    settle_waiting()
     learn_typed(sys.argv[1:])
     if {"-h", "--help"} & set(sys.argv[1:]):
         return _helped(sys.argv[1:])
@@ -153,6 +154,7 @@ def _story(cfg: DictConfig, overrides: Sequence[str]) -> float | None:
         if hydra_config.mode == RunMode.RUN:
             require(idle_choices(hydra_config))
         require(problems(cfg))
+        settle_waiting(_NEIGHBOURS.cores())
         # torch and lightning take seconds: they are imported once the config is known to be right
         with importing():
             from strobe.run.story import train

@@ -2,27 +2,63 @@
 
 import os
 import sys
+import time
+
+import psutil
 
 SPINS = 1_000
-"""How often a thread looks again before it sleeps: tens of microseconds, longer than a gap within a step.
+"""How often a thread looks again before it sleeps, where a neighbour keeps a core busy: tens of microseconds.
 
 Left alone, libgomp looks 300,000 times, many milliseconds. Where another program has taken a core, the thread that
-waits keeps the one that it waits for from running, and a step takes ten times as long.
+waits can keep the one that it waits for from running, and a step takes ten times as long. Where the cores are free,
+nothing is faster: a small net's next piece of work comes sooner than a thread is awake again.
 """
 
 _VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+_BUSY = 0.5  # cores that others use: less than that is what a machine does by the way
+_SHORTEST_S = 0.1  # the system counts in hundredths of a second
 
 
-def settle_waiting() -> None:
-    """Have threads that wait go to sleep soon, unless the environment says how they are to wait.
+class Neighbours:
+    """What others use of the cores that this process may use, from now on."""
+
+    def __init__(self) -> None:
+        self._since, self._used = time.monotonic(), _used_by_others_s()
+
+    def cores(self) -> float:
+        """How many they have kept busy; 0 where too little time has passed to tell, or the system does not say."""
+        passed = time.monotonic() - self._since
+        used = _used_by_others_s()
+        if passed < _SHORTEST_S or used is None or self._used is None:
+            return 0.0
+        return max(0.0, used - self._used) / passed
+
+
+def settle_waiting(busy_cores: float) -> None:
+    """Have threads that wait go to sleep soon if others need cores, unless the environment says how they are to wait.
 
     Which thread computes what stays as it is, and so does every number. OpenMP looks at the variable once, when torch
     loads it.
+
+    Args:
+        busy_cores: How many cores others keep busy.
     """
-    if sys.platform == "linux" and "torch" not in sys.modules and waiting() is None:
+    if sys.platform == "linux" and "torch" not in sys.modules and waiting() is None and busy_cores > _BUSY:
         os.environ["GOMP_SPINCOUNT"] = str(SPINS)
 
 
 def waiting() -> str | None:
     """What the environment says of it, as one would type it; None where that is left to OpenMP."""
     return next((f"{name}={os.environ[name]}" for name in _VARIABLES if os.environ.get(name)), None)
+
+
+def _used_by_others_s() -> float | None:
+    """Seconds for which the cores have worked for others, or were kept from this machine; None where nobody counts."""
+    try:
+        allowed = psutil.Process().cpu_affinity()
+        cores = psutil.cpu_times(percpu=True)
+        times = [cores[number] for number in allowed]
+    except (AttributeError, IndexError, OSError, psutil.Error):
+        return None
+    free = ("idle", "iowait", "guest", "guest_nice")  # a guest's time is in the user's already
+    return sum(sum(core) - sum(getattr(core, name, 0.0) for name in free) for core in times) - time.process_time()

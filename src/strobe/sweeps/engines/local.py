@@ -9,6 +9,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from strobe.machine.threads import settle_waiting
 from strobe.sweeps.engine import End, Engine
 from strobe.sweeps.job import Job
 from strobe.sweeps.slots import Slot
@@ -51,6 +52,7 @@ class LocalEngine(Engine):
 
     def get_ready(self) -> None:
         """Start the warm server, which imports torch beside the planning."""
+        settle_waiting(len(self._slots) - 1)  # each other job keeps a core busy
         self._server.start()
 
     def start(self, job: Job, arguments: Sequence[str]) -> None:
@@ -65,7 +67,7 @@ class LocalEngine(Engine):
             args=(list(arguments), str(job.directory), slot.environment() | job.environment, str(Path.cwd())),
             name=job.directory.name,
         )
-        self._server.start()
+        self.get_ready()
         process.start()
         self._free.remove(slot)
         self._running[job] = _Running(slot, process)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
 
+from strobe.machine.threads import settle_waiting
 from strobe.sweeps.engines.local import StartJob
 from strobe.sweeps.remote import NOT_SHARED, Order, own_path
 from strobe.sweeps.warm import WarmServer
@@ -73,6 +74,7 @@ def perform(task: Task) -> Outcome:
     with _like_a_plain_interpreter(path):
         arguments = (order.arguments, order.directory, environment, order.cwd)
         process = server.context.Process(target=task.start, args=arguments)
+        settle_waiting(1.0)  # other jobs keep cores busy
         server.start()
         with _asked_to_stop(task.number) as asked:
             process.start()
