@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from strobe.benchmark.child import PYTHON, surroundings
@@ -16,7 +17,9 @@ from strobe.machine.devices import available_cpus
 from strobe.record.layout import REPORT
 
 _SLOTS = 2
-_SCRIPTS, _SWEEP, _TINY = "classic scripts", "jobs of a sweep", "tiny jobs"
+_SCRIPTS, _SINGLE = "classic scripts", "classic scripts, a thread each"
+_SWEEP, _TINY = "jobs of a sweep", "tiny jobs"
+_TYPED = 4  # scripts as they are typed: side by side they are in each other's way, and a round of 16 takes minutes
 _TARGET, _REST_TARGET = 12.0, 2.0  # times as many a minute; seconds
 
 
@@ -40,11 +43,9 @@ def sweep(place: Place) -> Result:
     tiny = write(place.new() / "tiny.csv")
     whole = [f"data.root={place.root}", *([f"trainer.limit_train_batches={batches}"] if effort.quick else [])]
 
-    def scripts() -> Took:
-        # As many threads as the sweep gives its jobs: without that, scripts side by side are in each other's way.
-        threads = {"OMP_NUM_THREADS": str(max(1, available_cpus() // _SLOTS))}
+    def scripts(count: int, threads: dict[str, str]) -> Took:
         command = [PYTHON, "-m", "strobe.benchmark.classic", str(place.root), "1", str(batches)]
-        return Took(60 * jobs / side_by_side([command] * jobs, _SLOTS, place.new(), surroundings() | threads))
+        return Took(60 * count / side_by_side([command] * count, _SLOTS, place.new(), surroundings() | threads))
 
     def swept(overrides: list[str], count: int, *, other: bool = False) -> Callable[[], Took]:
         def measured() -> Took:
@@ -55,15 +56,21 @@ def sweep(place: Place) -> Result:
 
         return measured
 
-    subjects = {_SCRIPTS: scripts, _SWEEP: swept(whole, jobs), _TINY: swept(tiny, tiny_jobs)}
+    as_in_a_sweep = {"OMP_NUM_THREADS": str(max(1, available_cpus() // _SLOTS))}
+    subjects: dict[str, Callable[[], Took]] = {
+        _SCRIPTS: partial(scripts, min(jobs, _TYPED), {}),
+        _SINGLE: partial(scripts, jobs, as_in_a_sweep),
+        _SWEEP: swept(whole, jobs),
+        _TINY: swept(tiny, tiny_jobs),
+    }
     if place.beside is not None:
         subjects[f"{_SWEEP} of {place.beside.name}"] = swept(whole, jobs, other=True)
         subjects[f"{_TINY} of {place.beside.name}"] = swept(tiny, tiny_jobs, other=True)
     found = interleaved(subjects, effort)
     speed = {name: [took.per_min for took in values] for name, values in found.items()}
-    rest = {name: [took.rest_s for took in values] for name, values in found.items() if name != _SCRIPTS}
+    rest = {name: [took.rest_s for took in values] for name, values in found.items() if not name.startswith(_SCRIPTS)}
     against = [ratio(name, f"{name} of {place.beside.name}", speed) for name in (_SWEEP, _TINY) if place.beside]
-    throughput = ratio(_SWEEP, _SCRIPTS, speed, None if effort.quick else _TARGET)
+    throughput = [ratio(_SWEEP, _SCRIPTS, speed, None if effort.quick else _TARGET), ratio(_SWEEP, _SINGLE, speed)]
     return Result(
         "sweep",
         f"{jobs} jobs of an epoch of SimpleNN, {tiny_jobs} tiny ones, on {_SLOTS} slots",
@@ -75,8 +82,7 @@ def sweep(place: Place) -> Result:
                 )
                 for name, values in rest.items()
             ),
-            Figure(throughput.name, "x", throughput.values, throughput.target, more=True),
-            *(Figure(figure.name, "x", figure.values, more=True) for figure in against),
+            *(Figure(figure.name, "x", figure.values, figure.target, more=True) for figure in throughput + against),
         ],
     )
 

@@ -42,7 +42,7 @@ def scaling(place: Place, batches: int | None = None) -> Result:
 
 
 def steps(place: Place, models: Sequence[str], batch_sizes: Sequence[int], precisions: Sequence[str]) -> Result:
-    """This framework and a hand-written loop over the same net, data in the memory of the device for both."""
+    """This framework, a hand-written loop, and Lightning alone, over the same net, data in the memory of the device."""
     speeds: list[Figure] = []
     ratios: list[Figure] = []
     for model in models:
@@ -54,15 +54,19 @@ def steps(place: Place, models: Sequence[str], batch_sizes: Sequence[int], preci
                 overrides = [*chosen, f"data.batch_size={batch_size}"]
                 found = interleaved(
                     {
-                        f"{name} by hand": partial(_by_hand, place, model, batch_size, precision, batches),
+                        f"{name} by hand": partial(_by_script, place, "loop", model, batch_size, precision, batches),
+                        f"{name} Lightning alone": partial(
+                            _by_script, place, "bare_lightning", model, batch_size, precision, batches
+                        ),
                         f"{name} strobe": partial(trained, place, overrides, batch_size, batches),
                     },
                     place.effort,
                 )
                 speeds += [Figure(key, "images/s", values, more=True) for key, values in found.items()]
-                times = [hand / ours for hand, ours in zip(*found.values(), strict=True)]
+                hand, lightning, ours = found.values()
                 target = None if place.effort.quick else _TARGETS.get((model, batch_size, precision))
-                ratios.append(Figure(f"{name}: a step / by hand", "x", times, target))
+                ratios.append(Figure(f"{name}: a step / by hand", "x", _times(hand, ours), target))
+                ratios.append(Figure(f"{name}: a step / Lightning alone", "x", _times(lightning, ours)))
     title = "Images per second on MNIST (net, precision, batch), on the best device there is"
     return Result("steps", title, [*speeds, *ratios])
 
@@ -93,9 +97,14 @@ def trained(
     return size / statistics.median(seconds[1:])
 
 
-def _by_hand(place: Place, model: str, batch_size: int, precision: str, batches: int) -> float:
+def _times(others: Sequence[float], ours: Sequence[float]) -> list[float]:
+    """How many times as long a step takes here, of images per second."""
+    return [other / own for other, own in zip(others, ours, strict=True)]
+
+
+def _by_script(place: Place, subject: str, model: str, batch_size: int, precision: str, batches: int) -> float:
     done = place.script(
-        "loop", str(place.root), model, str(batch_size), precision, str(_EPOCHS), str(batches), gpus=True
+        subject, str(place.root), model, str(batch_size), precision, str(_EPOCHS), str(batches), gpus=True
     )
     seconds: list[float] = json.loads(done.output.splitlines()[-1])
     return min(_IMAGES, batches * batch_size) / statistics.median(seconds[1:])
