@@ -66,7 +66,7 @@ def steps(place: Place, models: Sequence[str], batch_sizes: Sequence[int], preci
                 hand, lightning, ours = found.values()
                 target = None if place.effort.quick else _TARGETS.get((model, batch_size, precision))
                 ratios.append(Figure(f"{name}: a step / by hand", "x", _times(hand, ours), target))
-                ratios.append(Figure(f"{name}: a step / Lightning alone", "x", _times(lightning, ours)))
+                ratios.append(Figure(f"{name}: a step / Lightning", "x", _times(lightning, ours)))
     title = "Images per second on MNIST (net, precision, batch), on the best device there is"
     return Result("steps", title, [*speeds, *ratios])
 
