@@ -1,7 +1,5 @@
 """The record of a run in progress: its report, its epochs, its config."""
 
-import os
-import socket
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,15 +10,14 @@ from typing import Any, cast
 from strobe.errors import ConfigError, PreemptedError
 from strobe.machine.process import process_age_s
 from strobe.machine.rank import process_rank
-from strobe.machine.secrets import masked_override, redacted
-from strobe.record.alive import BEAT_S, slurm_life
-from strobe.record.environment import environment, installed_packages, uncommitted_changes
+from strobe.record.alive import BEAT_S
+from strobe.record.environment import installed_packages, uncommitted_changes
 from strobe.record.epochs import EpochTable, read_epochs
 from strobe.record.fence import Fence, give_way
 from strobe.record.files import create, sweep_leftovers, write_atomically
-from strobe.record.identity import config_hash
-from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, PACKAGES, REPORT, SCHEMA, Status
+from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, PACKAGES, REPORT, Status
 from strobe.record.lock import RunLock
+from strobe.record.new_report import new_report
 from strobe.record.report import Report, described, now, read_report, report_text, write_report
 from strobe.record.signature import signed
 
@@ -85,7 +82,7 @@ class RunRecord:
         Raises:
             ConfigError: If the directory holds a run already, or can't be written.
         """
-        record = cls(directory, config, config_yaml, _new_report(config, overrides, resolved or config))
+        record = cls(directory, config, config_yaml, new_report(config, overrides, resolved or config))
         try:
             record.begin()
         except BaseException:
@@ -116,7 +113,7 @@ class RunRecord:
         """
         old = read_report(directory)
         lock = RunLock(directory) if process_rank() == 0 else None
-        report = _new_report(config, [*old.get("overrides", []), *overrides], resolved or config)
+        report = new_report(config, [*old.get("overrides", []), *overrides], resolved or config)
         report["metrics"], report["timing"] = old.get("metrics", {}), old.get("timing", {})
         report["best"] = old.get("best")
         return cls(directory, config, config_yaml, report, read_epochs(directory), lock)
@@ -264,34 +261,3 @@ def _lock_for_a_new_run(directory: Path) -> RunLock:
         lock.release()
         raise ConfigError(already_holds_a_run(directory))
     return lock
-
-
-def _new_report(config: Mapping[str, Any], overrides: Iterable[str], resolved: Mapping[str, Any]) -> Report:
-    return {
-        "schema": SCHEMA,
-        "status": "running",
-        "name": config.get("name"),
-        "tags": [tags] if isinstance(tags := config.get("tags") or [], str) else list(tags),
-        "note": None if config.get("note") is None else redacted(str(config["note"])),
-        "seed": int(resolved["seed"]),
-        "config_hash": config_hash(resolved),
-        "repetitions": list((config.get("sweep") or {}).get("repetitions") or ["seed"]),
-        "overrides": list(map(masked_override, overrides)),
-        "metrics": {},
-        "objective": None,
-        "objective_metric": None,
-        "objective_mode": None,
-        "best": None,
-        "stopped_early": None,
-        "requested": {},
-        "effective": {},
-        "timing": {},
-        "parameters": None,
-        "environment": environment() | slurm_life(),
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "started": now(),
-        "heartbeat": now(),
-        "ended": None,
-        "error": None,
-    }
