@@ -15,6 +15,7 @@ from strobe.record.epochs import read_epochs
 from strobe.record.layout import BEST, CHECKPOINTS, LAST, REPORT
 
 _NOT_COMPARED = ("timing", "environment", "pid", "host", "started", "heartbeat", "ended", "config_hash", "overrides")
+_OF_THE_MACHINE = ("threads_wait",)  # it depends on what else is busy, and no number on it
 _ONLY_IN_ONE = ("objective_mode", "mode")  # keys that reports have had only since some version
 
 
@@ -35,7 +36,7 @@ def _epochs(run: Path) -> list[dict[str, Any]]:
 
 
 def _report(run: Path) -> Any:
-    return _without(json.loads((run / REPORT).read_text()), {*_NOT_COMPARED, *_ONLY_IN_ONE})
+    return _without(json.loads((run / REPORT).read_text()), {*_NOT_COMPARED, *_OF_THE_MACHINE, *_ONLY_IN_ONE})
 
 
 def _without(node: Any, keys: set[str]) -> Any:

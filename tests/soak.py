@@ -240,7 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         minutes = (time.monotonic() - began) / 60
         kinds = {key: count for key, count in soak.counts.items() if not key.startswith("points")}
         print(f"{singles.result()} runs, {several.result()} sweeps and searches in {minutes:.1f} minutes: {kinds}")
-    time.sleep(2)
+    deadline = time.monotonic() + 60
+    while orphans() and time.monotonic() < deadline:  # a warm server that is importing torch sees late that it is alone
+        time.sleep(0.2)
     wrong += [f"left running: {line}" for line in orphans()]
     print("\n".join(wrong) if wrong else "nothing lost, nothing wrong, nothing left")
     if wrong:

@@ -1,5 +1,7 @@
 """When a run that is asked to stop does so."""
 
+import os
+import signal
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -28,3 +30,13 @@ def test_a_run_that_was_stopped_says_how_it_goes_on() -> None:
     request = StopRequest("a b/run")
     request.reason = PreemptedError
     assert str(request.error()).endswith("continue with 'resume=a b/run'")
+
+
+def test_a_signal_while_the_record_is_written_is_only_taken_down_and_the_first_one_counts() -> None:
+    request = StopRequest("run")
+    with request.installed():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        request.holding = False
+        with pytest.raises(PreemptedError):
+            request.raise_if_asked()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
 from strobe.errors import ConfigError, DivergedError, InterruptedRunError, OutOfMemoryError, PreemptedError, RunError
+from strobe.record.lock import require_idle
 from strobe.record.report import read_report
+from strobe.record.run_record import RunRecord
 from tests.conftest import ROOT, Command, Train, report
 from tests.run.test_train import equal, rows, weights
 
@@ -184,6 +187,42 @@ def test_ctrl_c_is_recorded_as_an_interruption(train_tiny: Train, tmp_path: Path
     assert report(directory)["status"] == "interrupted"
     step = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
     assert step == (20 if times == 1 else 17)  # the second time, at once: the last epoch's remains
+
+
+def test_a_signal_that_comes_as_the_run_is_first_written_down_is_written_down_too(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = RunRecord.start
+
+    def interrupted(*args: Any) -> RunRecord:
+        record = start(*args)
+        os.kill(os.getpid(), signal.SIGINT)
+        return record
+
+    monkeypatch.setattr(RunRecord, "start", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(InterruptedRunError, match="nothing to save"):
+        train_tiny(directory=tmp_path / "run")
+    assert report(tmp_path / "run")["status"] == "interrupted"
+    assert signal.getsignal(signal.SIGINT) == handler
+    require_idle(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("first", "status"), [(signal.SIGTERM, "preempted"), (None, "completed")])
+def test_a_signal_that_comes_as_the_end_is_written_down_does_not_undo_it(
+    train_tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int | None, status: str
+) -> None:
+    finish = RunRecord.finish
+
+    def interrupted(*args: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        finish(*args)
+
+    monkeypatch.setattr(RunRecord, "finish", interrupted)
+    with nullcontext() if first is None else pytest.raises(PreemptedError, match="saved epoch 2"):
+        train_tiny(*([] if first is None else stopping(first)), directory=tmp_path / "run")
+    assert report(tmp_path / "run")["status"] == status
+    require_idle(tmp_path / "run")
 
 
 def test_a_run_stopped_before_its_test_is_tested_when_it_resumes(train_tiny: Train, tmp_path: Path) -> None:

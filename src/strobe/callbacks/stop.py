@@ -3,6 +3,8 @@
 import shlex
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -27,9 +29,13 @@ class StopRequest:
 
     While a fit is running, the first signal is looked at between two steps, on every rank at the same step; a second
     Ctrl-C ends the process at once. Outside a fit there is nothing to save: a signal ends the run there and then.
+    While the record is written that a run has begun, or how it has ended, a signal is only taken down.
 
     Args:
         directory: Of the run, as a person is told it.
+
+    Attributes:
+        holding: Whether it is only taken down.
     """
 
     def __init__(self, directory: str) -> None:
@@ -39,6 +45,7 @@ class StopRequest:
         self.not_saved = "nothing to save since the last epoch"
         self.requeue = False
         self.fitting = False
+        self.holding = False
         self._before: dict[int, Any] = {}
         self._requeue_signal: int | None = None
 
@@ -55,6 +62,16 @@ class StopRequest:
             self._before.setdefault(number, signal.getsignal(number))
             # A terminal sends Ctrl-C to every rank; rank 0 decides for all of them.
             signal.signal(number, self._handle if process_rank() == 0 else signal.SIG_IGN)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Take over the signals, which are only taken down until `holding` is unset, and give them back at the end."""
+        self.holding = True
+        self.install()
+        try:
+            yield
+        finally:
+            self.uninstall()
 
     def uninstall(self) -> None:
         """Give the signals back to whom they belonged."""
@@ -81,8 +98,12 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first = self.reason is None
+        if self.holding and not first:  # what is being written says why already
+            return
         self.reason = _MEANINGS.get(number, PreemptedError)
         self.requeue = self.requeue or number == self._requeue_signal
+        if self.holding:
+            return
         if not self.fitting:
             raise self.error()
         if not first and number == signal.SIGINT:

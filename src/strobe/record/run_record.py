@@ -1,5 +1,6 @@
 """The record of a run in progress: its report, its epochs, its config."""
 
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -261,3 +262,12 @@ def _lock_for_a_new_run(directory: Path) -> RunLock:
         lock.release()
         raise ConfigError(already_holds_a_run(directory))
     return lock
+
+
+def _renew_lock() -> None:
+    RunRecord._writing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    # A process forked while a heartbeat writes would wait for that thread's lock for ever.
+    os.register_at_fork(after_in_child=_renew_lock)

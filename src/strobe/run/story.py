@@ -72,13 +72,16 @@ def train(
     config = plain(cfg)
     # A run from before the key was lacks matmul_precision.
     settle_process(seed=cfg.seed, matmul_precision=cfg.get("matmul_precision", "highest"))
-    with started_ranks(
-        strategy=strategy_name(cfg.trainer.strategy),
-        accelerator="auto" if OmegaConf.is_config(cfg.trainer.accelerator) else str(cfg.trainer.accelerator),
-        devices=config["trainer"]["devices"],
-        directory=directory,
-        child=partial(_train_as_rank, config, directory, callbacks, known()),
-    ) as ranks:
+    with (
+        started_ranks(
+            strategy=strategy_name(cfg.trainer.strategy),
+            accelerator="auto" if OmegaConf.is_config(cfg.trainer.accelerator) else str(cfg.trainer.accelerator),
+            devices=config["trainer"]["devices"],
+            directory=directory,
+            child=partial(_train_as_rank, config, directory, callbacks, known()),
+        ) as ranks,
+        (stop := StopRequest(told(directory))).installed(),
+    ):
         # A run begins in one of five ways, and here is where they part:
         #   new                  the directory holds no run: the record starts at once;
         #   resumed              `resume=`: from the newest checkpoint, within an epoch or between two; nothing of the
@@ -90,7 +93,7 @@ def train(
         record = begin(directory, as_written, OmegaConf.to_yaml(OmegaConf.create(as_written)), overrides, config)
         with (
             RemoteRuns.of(record) as remote,  # outside: they are told the status that has been recorded
-            recorded(record, ranks, batch_size=cfg.data.get("batch_size"), before_giving_up=remote.finish) as stop,
+            recorded(record, ranks, stop, batch_size=cfg.data.get("batch_size"), before_giving_up=remote.finish),
         ):
             with doing("preparing the data"):
                 data = build_data(cfg)
@@ -127,7 +130,7 @@ def train(
                 _test(run, record)
             elif cfg.test:
                 log.info("No test: %s", why)
-            _finish(run, record)
+            _finish(run, record, stop)
     return record.report["objective"]
 
 
@@ -142,13 +145,19 @@ def _train_as_rank(
 
 @contextmanager
 def recorded(
-    record: RunRecord, ranks: Ranks, *, batch_size: int | None, before_giving_up: Callable[[], None] = lambda: None
-) -> Iterator[StopRequest]:
-    """Write down how the block ended, whatever happens in it; gives it what a signal sets.
+    record: RunRecord,
+    ranks: Ranks,
+    stop: StopRequest,
+    *,
+    batch_size: int | None,
+    before_giving_up: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
+    """Write down how the block ended, whatever happens in it.
 
     Args:
         record: Of the run.
         ranks: That were started with it.
+        stop: What a signal sets; installed, and given back at the end.
         batch_size: For advice.
         before_giving_up: Is called where the process has to end from without.
 
@@ -157,12 +166,13 @@ def recorded(
     """
     if process_rank() == 0:
         slurm.remember(record.directory)
-    stop = StopRequest(told(record.directory))
-    stop.install()
     ranks.watch(partial(_give_up, record, before_giving_up))
     try:
-        yield stop
+        stop.holding = False
+        stop.raise_if_asked()  # since the record has begun
+        yield
     except BaseException as raised:
+        stop.holding = True  # or another signal would keep this one's word from being written
         # Lightning turns a KeyboardInterrupt into a SystemExit; anything else that follows a signal is a failure.
         stopped = stop.reason is not None and isinstance(raised, SystemExit | KeyboardInterrupt | stop.reason)
         cause = ranks.cause(raised)
@@ -179,8 +189,10 @@ def recorded(
         log.debug("The run ended early", exc_info=raised)  # the file gets the traceback, the terminal a line
         raise error from raised
     finally:
-        stop.uninstall()
-        record.close()
+        try:
+            stop.uninstall()
+        finally:
+            record.close()
 
 
 def _give_up(record: RunRecord, before: Callable[[], None], error: RunError) -> None:
@@ -229,13 +241,14 @@ def _test(run: Run, record: RunRecord) -> None:
     record.update(metrics=metrics, timing={"test_s": round(time.perf_counter() - began, 3)})
 
 
-def _finish(run: Run, record: RunRecord) -> None:
+def _finish(run: Run, record: RunRecord, stop: StopRequest) -> None:
     metrics = record.report["metrics"]
     name, mode = run.objective
     record.update(objective=None if name is None else metrics.get(name), objective_metric=name, objective_mode=mode)
     if name is not None and name not in metrics:
         log.warning("objective=%s: nothing of that name was logged; there is: %s", name, ", ".join(metrics))
     log_hparams(run.trainer, record.config, metrics)
+    stop.holding = True  # it has come to its end: nothing is left to stop
     if run.trainer.is_global_zero:
         record.finish("completed")
         slurm.forget(record.directory)

@@ -89,7 +89,8 @@ class LocalEngine(Engine):
             return
         process = self._running[job].process
         if process.pid is not None and process.is_alive():
-            os.kill(process.pid, number)
+            with suppress(ProcessLookupError):  # the server that has forked it knows first that it has ended
+                os.kill(process.pid, number)
 
     def kill(self, job: Job) -> None:
         """End a job at once."""

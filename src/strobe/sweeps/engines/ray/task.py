@@ -80,7 +80,8 @@ def perform(task: Task) -> Outcome:
             process.start()
             while process.is_alive():
                 while asked:
-                    os.kill(process.pid, asked.pop())
+                    with suppress(ProcessLookupError):  # the server that has forked it knows first that it has ended
+                        os.kill(process.pid, asked.pop())
                 process.join(0.2)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)  # ranks or workers that it left behind
