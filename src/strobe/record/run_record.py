@@ -217,6 +217,11 @@ class RunRecord:
         if self._lock is not None:
             self._lock.release()
 
+    @classmethod
+    def forget_writers(cls) -> None:
+        """Of the process that this one was forked from: its threads are not here."""
+        cls._writing = threading.RLock()
+
     def _write(self) -> None:
         with self._writing:
             self._put(deepcopy(self.report))  # the heartbeat must not meet a change of it
@@ -264,10 +269,6 @@ def _lock_for_a_new_run(directory: Path) -> RunLock:
     return lock
 
 
-def _renew_lock() -> None:
-    RunRecord._writing = threading.RLock()
-
-
 if hasattr(os, "register_at_fork"):
     # A process forked while a heartbeat writes would wait for that thread's lock for ever.
-    os.register_at_fork(after_in_child=_renew_lock)
+    os.register_at_fork(after_in_child=RunRecord.forget_writers)
