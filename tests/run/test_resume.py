@@ -95,10 +95,8 @@ def test_a_run_whose_time_was_up_goes_on_when_it_is_given_more(train_tiny: Train
     step = step_of(run, "last.ckpt")
     with pytest.raises(ConfigError, match=r"train on with trainer\.max_time=<more>"):
         train_tiny(*endless, f"resume={run}", directory=run)
-    more = (
-        "trainer.max_time={seconds: 3600}",
-        f"trainer.max_steps={step + 5}",
-    )  # so that no clock decides where it ends
+    # By steps, so that no clock decides where it ends.
+    more = ("trainer.max_time={seconds: 3600}", f"trainer.max_steps={step + 5}")
     train_tiny(*endless, f"resume={run}", *more, directory=run)
     assert step_of(run, "last.ckpt") == step + 5
 

@@ -47,23 +47,6 @@ class Bare(lightning.LightningModule):
         self.seconds.append(time.perf_counter() - self._began)
 
 
-class Batches:
-    """An epoch of batches in each iteration.
-
-    Args:
-        work: Whose.
-    """
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-
-    def __len__(self) -> int:
-        return self._work.batches
-
-    def __iter__(self) -> Any:
-        return self._work.epoch()
-
-
 def main(work: Work) -> None:
     """Train, and measure."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -79,7 +62,7 @@ def main(work: Work) -> None:
         enable_model_summary=False,
     )
     bare = Bare(work)
-    trainer.fit(bare, Batches(work))
+    trainer.fit(bare, work)
     print(json.dumps(bare.seconds))
 
 

@@ -21,6 +21,8 @@ from strobe.run.parts import net_for
 class Work:
     """What is trained, and how far, as the command line says: MNIST in the memory of the device.
 
+    Each iteration is an epoch of batches, in an order of its own.
+
     Attributes:
         net: For logits ``(N, 10)``.
         images: ``(60000, 1, 28, 28)``, normalized.
@@ -62,8 +64,10 @@ class Work:
         assert net is not None, "a shipped model"
         return cls(net.to(device), images, labels, given.batch_size, mixed, given.epochs, given.batches)
 
-    def epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch, in an order of its own."""
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.labels), device=self.labels.device)
         for rows in torch.split(order, self.batch_size)[: self.batches]:
             yield self.images[rows], self.labels[rows]
@@ -83,7 +87,7 @@ def main(work: Work) -> None:
     seconds = []
     for _ in range(work.epochs):
         began = time.perf_counter()
-        for images, labels in work.epoch():
+        for images, labels in work:
             with nullcontext() if dtype is None else torch.autocast(device, dtype):
                 loss = loss_function(work.net(images), labels)
             optimizer.zero_grad()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -82,7 +82,7 @@ def sweep(place: Place) -> Result:
                 )
                 for name, values in rest.items()
             ),
-            *(Figure(figure.name, "x", figure.values, figure.target, more=True) for figure in throughput + against),
+            *(replace(figure, more=True) for figure in throughput + against),
         ],
     )
 

@@ -98,10 +98,9 @@ class StopRequest:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first = self.reason is None
-        if self.holding and not first:  # what is being written says why already
-            return
-        self.reason = _MEANINGS.get(number, PreemptedError)
-        self.requeue = self.requeue or number == self._requeue_signal
+        if first or not self.holding:  # else what is being written says why already
+            self.reason = _MEANINGS.get(number, PreemptedError)
+            self.requeue = self.requeue or number == self._requeue_signal
         if self.holding:
             return
         if not self.fitting:

@@ -1,9 +1,10 @@
 """Signals: those that a terminal sends to all of its processes, and those that one process looks at when it can."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
 
@@ -12,6 +13,19 @@ def hangup_signals() -> tuple[int, ...]:
     """What is sent when a terminal is closed; none where it is ignored, as under `nohup`, and on Windows."""
     number = getattr(signal, "SIGHUP", None)
     return () if number is None or signal.getsignal(number) == signal.SIG_IGN else (number,)
+
+
+def send(pid: int, number: int) -> None:
+    """Send a process a signal, unless it is gone: the server that has forked it knows that before anyone is told."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def kill_group(pid: int | None) -> None:
+    """End every process of a group at once, if there is any: ranks or workers that a job left behind."""
+    if pid is not None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 @contextmanager

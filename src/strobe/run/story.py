@@ -189,10 +189,8 @@ def recorded(
         log.debug("The run ended early", exc_info=raised)  # the file gets the traceback, the terminal a line
         raise error from raised
     finally:
-        try:
-            stop.uninstall()
-        finally:
-            record.close()
+        record.close()
+        stop.uninstall()  # only now: a signal that raises would have left the record open
 
 
 def _give_up(record: RunRecord, before: Callable[[], None], error: RunError) -> None:

@@ -1,14 +1,12 @@
 """Jobs on this machine: processes forked from a warm server, as many at once as there are slots."""
 
-import os
-import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from strobe.machine.signals import kill_group, send
 from strobe.machine.threads import settle_waiting
 from strobe.sweeps.engine import End, Engine
 from strobe.sweeps.job import Job
@@ -80,7 +78,7 @@ class LocalEngine(Engine):
             del self._running[job]
             self._free.append(entry.slot)
             entry.process.join()
-            _signal_group(entry.process.pid, signal.SIGKILL)  # ranks or workers that it left behind
+            kill_group(entry.process.pid)
         return [(job, End(code=entry.process.exitcode)) for job, entry in ended]
 
     def ask(self, job: Job, number: int) -> None:
@@ -89,21 +87,13 @@ class LocalEngine(Engine):
             return
         process = self._running[job].process
         if process.pid is not None and process.is_alive():
-            with suppress(ProcessLookupError):  # the server that has forked it knows first that it has ended
-                os.kill(process.pid, number)
+            send(process.pid, number)
 
     def kill(self, job: Job) -> None:
         """End a job at once."""
         if job not in self._running:
             return
         process = self._running[job].process
-        _signal_group(process.pid, signal.SIGKILL)
+        kill_group(process.pid)
         if process.is_alive():
             process.kill()
-
-
-def _signal_group(pid: int | None, number: int) -> None:
-    if pid is None:
-        return
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)

@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
 
+from strobe.machine.signals import kill_group, send
 from strobe.machine.threads import settle_waiting
 from strobe.sweeps.engines.local import StartJob
 from strobe.sweeps.remote import NOT_SHARED, Order, own_path
@@ -80,11 +81,9 @@ def perform(task: Task) -> Outcome:
             process.start()
             while process.is_alive():
                 while asked:
-                    with suppress(ProcessLookupError):  # the server that has forked it knows first that it has ended
-                        os.kill(process.pid, asked.pop())
+                    send(process.pid, asked.pop())
                 process.join(0.2)
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)  # ranks or workers that it left behind
+    kill_group(process.pid)
     return Outcome(process.exitcode)
 
 

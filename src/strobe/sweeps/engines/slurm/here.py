@@ -15,7 +15,7 @@ from typing import Self
 import psutil
 from submitit import LocalExecutor
 
-from strobe.machine.signals import hangup_signals, ignored
+from strobe.machine.signals import hangup_signals, ignored, kill_group
 from strobe.record.token import sweep_token
 from strobe.sweeps.engine import End, Engine
 from strobe.sweeps.engines.slurm.queue import outside_of_any_job
@@ -151,8 +151,7 @@ class SubmittedHere(Engine):
     def kill(self, job: Job) -> None:
         """End a job at once."""
         for command in self._no_longer_wanted(job):
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(command.pid, signal.SIGKILL)
+            kill_group(command.pid)
             with suppress(psutil.Error):
                 command.kill()
 
