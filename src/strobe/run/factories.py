@@ -165,7 +165,7 @@ def refusals_named(path: str, ways_out: Mapping[str, str] | None = None) -> Iter
     except ImportError as error:
         raise ConfigError(f"{path}: {first_line(error)}; install what is missing") from error
     except (
-        *(ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, LookupError, NotImplementedError),
+        *(ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, LookupError),
         *(MisconfigurationException, HydraException),
     ) as raised:
         # What a node within another one raised, Hydra tells in several lines.
