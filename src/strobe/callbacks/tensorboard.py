@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from strobe.callbacks.tensorboard_images import Outcomes, first_batch
 from strobe.callbacks.tensorboard_logger import TensorBoard
 from strobe.data.facts import facts_told
 from strobe.errors import InterruptedRunError, PreemptedError, first_line
+from strobe.machine.compiler import is_compiler_there
 from strobe.record.layout import CONFIG
 from strobe.record.settings import leaves
 from strobe.tasks.classifier import Classifier
@@ -238,7 +239,7 @@ def _write_graph(logger: TensorBoardLogger, pl_module: LightningModule, in_shape
     training = {module: module.training for module in net.modules()}
     try:
         # Eager: the tracer does not see into what has been compiled.
-        eager = torch.compiler.set_stance("force_eager")
+        eager = torch.compiler.set_stance("force_eager") if is_compiler_there() else nullcontext()
         with (
             _told_instead_of_raised("graph"),
             eager,
@@ -247,7 +248,9 @@ def _write_graph(logger: TensorBoardLogger, pl_module: LightningModule, in_shape
             torch.no_grad(),
         ):
             warnings.simplefilter("ignore")  # the tracer's, and its deprecation: TensorBoard knows no other graph
-            logger.experiment.add_graph(net.eval(), example)
+            # Traced here, because TensorBoard would trace twice and compare, which imports a second's worth of torch.
+            traced = torch.jit.trace(net.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
+            logger.experiment.add_graph(traced, example)
     finally:
         for module, mode in training.items():  # one by one: a part may be meant to be frozen
             module.training = mode

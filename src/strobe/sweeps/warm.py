@@ -11,6 +11,7 @@ from multiprocessing import forkserver
 from typing import Any
 
 from strobe.machine.collecting import held_off
+from strobe.machine.compiler import put_off_the_compiler
 from strobe.machine.signals import hangup_signals, ignored
 
 _VARIABLE = "STROBE_WARM_SERVER"  # makes a process that imports this module one; says what it imports besides
@@ -56,6 +57,7 @@ def _warm_up(module: str) -> None:
 
     watcher = threading.Thread(target=watch, name="end-with-driver")
     watcher.start()
+    put_off_the_compiler()  # a job that compiles imports it
     with ignored(signal.SIGINT), held_off():  # a Ctrl-C in the terminal goes to the driver, which passes it on
         for name in (_WORKER, module):
             with suppress(ImportError):  # which each job says anew, in its log
