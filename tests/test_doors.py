@@ -25,13 +25,14 @@ DOORS = {
     "src/strobe/api/composing.py": {"_get_flag", "_set_flag"},
     "src/strobe/callbacks/carried.py": {"_computed", "_update_count"},
     "src/strobe/callbacks/steps.py": {"_scale"},
-    "src/strobe/commands/sweep.py": {"hydra._internal"},
+    "src/strobe/commands/composed_once.py": {"hydra._internal"},
     "src/strobe/data/augment.py": {"_standard_gamma"},
     "src/strobe/distributed/launch.py": {"_abort_process_group"},
     "src/strobe/machine/leaving.py": {"_run_exitfuncs", "_shutdown"},
     "src/strobe/record/lightning_state.py": {"_batches_that_stepped", "_logger_connector", "_results"},
     "src/strobe/record/initial.py": {"_metadata"},
     "src/strobe/run/loggers.py": {"_experiment"},
+    "src/strobe/sweeps/planning.py": {"hydra._internal"},
     "src/strobe/tasks/task.py": {"_current_fx_name"},
 }
 FILES = [path for folder in ("src/strobe", "hydra_plugins") for path in sorted((ROOT / folder).rglob("*.py"))]

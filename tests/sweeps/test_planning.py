@@ -3,6 +3,7 @@
 import gc
 import itertools
 import json
+import pickle
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from strobe.config.checks import problems_with_libraries
 from strobe.config.compose import resolved, settled
@@ -105,6 +106,57 @@ def test_what_a_resolver_gives_to_a_job_is_not_given_to_the_next(planner: Planne
     finally:
         OmegaConf.clear_resolver("counted")
     assert found == [(0, 0), (1, 1)]
+
+
+# The config that a job is handed
+
+TYPED = [
+    [],
+    ["seed=3"],
+    ["optimizer.lr=0.01", "model=mlp", "model.hidden=[8,8]", "seed=2"],
+    ["experiment=mnist_cnn", "trainer.max_epochs=1", "++model.extra={a: [1, null]}"],
+    ["optimizer=sgd", "optimizer.momentum=0.5", "note='${seed}, a=b'", "tags=[b,a]"],
+    ["data=cifar10", "scheduler=onecycle", "callbacks=none", "logger=none", "name='a=b'"],
+    ["hydra.job.env_copy=[HOME]", "hydra.verbose=true", "seed=null", 'note="it\'s"'],
+    ["hydra/job_logging=none", "sweep=lr", "trainer=ddp_cpu"],
+]
+
+
+def in_full(cfg: Any) -> Any:
+    """A config with its flags and types, interpolations as text."""
+    if not OmegaConf.is_config(cfg):
+        return repr(cfg), type(cfg)
+    empty = cfg._is_missing() or cfg._is_none() or cfg._is_interpolation()
+    keys = [] if empty else range(len(cfg)) if isinstance(cfg, ListConfig) else list(cfg)
+    flags = [
+        OmegaConf.is_struct(cfg),
+        OmegaConf.is_readonly(cfg),
+        OmegaConf.get_type(cfg),
+        repr(cfg) if empty else None,
+    ]
+    return flags, {key: in_full(cfg._get_node(key)) for key in keys}
+
+
+@pytest.mark.parametrize("overrides", TYPED, ids=" ".join)
+def test_a_job_is_handed_what_hydra_would_compose_of_its_command(planner: Planner, overrides: list[str]) -> None:
+    placed = [*overrides, "hydra.run.dir='out/it\\'s, 000_a=b'", "hydra.mode=RUN"]
+    handed = pickle.loads(pickle.dumps(planner.handed(placed)))
+    assert handed is not None
+    by_hydra = compose("train", overrides=placed, return_hydra_config=True)
+    assert in_full(handed.config()) == in_full(by_hydra)
+
+
+@given(drawn)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_whatever_is_handed_is_what_hydra_would_compose(planner: Planner, overrides: list[str]) -> None:
+    by_hydra = told(lambda: in_full(compose("train", overrides=overrides, return_hydra_config=True)))
+    if not isinstance(by_hydra, tuple) and (handed := planner.handed(overrides)) is not None:
+        assert repr(in_full(handed.config())) == by_hydra
+
+
+@pytest.mark.parametrize("text", ["+model.extra=3", "~logger", "~optimizer.betas", "+experiment=mnist_cnn"])
+def test_what_adds_or_takes_away_is_left_to_hydra(planner: Planner, text: str) -> None:
+    assert planner.handed(["seed=1", text]) is None
 
 
 # What is wrong with a plan

@@ -11,10 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-# Private: nothing public tells Hydra what it has been told.
-from hydra._internal.hydra import Hydra
 from hydra.core.config_loader import ConfigLoader
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from strobe.commands.train import main as train
@@ -28,6 +25,7 @@ from strobe.record.layout import STORAGE_VARIABLE
 if TYPE_CHECKING:
     from strobe.sweeps.drive import Settings
     from strobe.sweeps.engine import Engine
+    from strobe.sweeps.handed import Handed
     from strobe.sweeps.job import Job
     from strobe.sweeps.planning import Planner
 
@@ -72,7 +70,7 @@ def grid(
 
         print(plan(planner.each(batch), Rehearsal()))
         return []
-    settings = _settings(config, place)
+    settings = _settings(config, place, planner)
     with settings.engine:
         jobs = run_grid(batch, first, planner, settings)
     _summarize(jobs, settings)
@@ -101,7 +99,8 @@ def search(
     searching = SearchSettings(**how)
     if (database := searching.database()) is not None:
         os.environ[STORAGE_VARIABLE] = database.url  # for jobs, which inherit it, and the report: no file has passwords
-    settings, planner = _settings(config, place), _planner(config, loader)
+    planner = _planner(config, loader)
+    settings = _settings(config, place, planner)
     if config.validate == "only":
         from strobe.config.plan import plan  # as in `grid`
         from strobe.run.rehearsal import Rehearsal
@@ -115,8 +114,21 @@ def search(
     _summarize(jobs, settings, troubles)
 
 
-def run_job(arguments: Sequence[str], directory: str, environment: Mapping[str, str], cwd: str) -> None:
+def run_job(
+    arguments: Sequence[str],
+    directory: str,
+    environment: Mapping[str, str],
+    cwd: str,
+    handed: "Handed | None" = None,
+) -> None:
     """Be the process of a job: ``python -m src.train <arguments>``, with its output in the job's directory.
+
+    Args:
+        arguments: Of the command.
+        directory: Of the run.
+        environment: Variables to set.
+        cwd: The working directory.
+        handed: What its config is made of, unless Hydra is to compose it.
 
     Raises:
         SystemExit: With the run's exit code.
@@ -124,10 +136,8 @@ def run_job(arguments: Sequence[str], directory: str, environment: Mapping[str, 
     from strobe.sweeps.worker import become_job  # torch; in a fork of the warm server that is done already
 
     become_job(Path(directory), environment, cwd)
-    if "hydra.mode=RUN" in arguments:  # Hydra would compose the config once more, and of all of it look at this alone
-        Hydra.get_mode = lambda *_, **__: RunMode.RUN  # type: ignore[method-assign]
     sys.argv[1:] = arguments
-    sys.exit(train())
+    sys.exit(train(None if handed is None else handed.config()))
 
 
 def _planner(config: DictConfig, loader: ConfigLoader) -> "Planner":
@@ -136,7 +146,7 @@ def _planner(config: DictConfig, loader: ConfigLoader) -> "Planner":
     return Planner(loader, config.hydra.job.config_name, config.hydra.overrides.hydra)
 
 
-def _settings(config: DictConfig, place: Place) -> "Settings":
+def _settings(config: DictConfig, place: Place, planner: "Planner") -> "Settings":
     from strobe.sweeps.drive import Settings  # as in `grid`
 
     # Of the jobs' configs each is checked in full; these are looked at before there is one.
@@ -150,7 +160,7 @@ def _settings(config: DictConfig, place: Place) -> "Settings":
     directory = Path(str(config.hydra.sweep.dir)).resolve()
     return Settings(
         directory=directory,
-        engine=_engine(place, config, directory),
+        engine=_engine(place, config, directory, planner),
         on_failure=sweep.on_failure,
         job_timeout=None if sweep.job_timeout is None else float(sweep.job_timeout),
         retries=sweep.retries,
@@ -161,7 +171,7 @@ def _settings(config: DictConfig, place: Place) -> "Settings":
     )
 
 
-def _engine(place: Place, config: DictConfig, directory: Path) -> "Engine":
+def _engine(place: Place, config: DictConfig, directory: Path, planner: "Planner") -> "Engine":
     """The engine of a sweep; each has packages of its own, which the others do without."""
     settings: dict[str, Any] = {
         key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
@@ -170,9 +180,10 @@ def _engine(place: Place, config: DictConfig, directory: Path) -> "Engine":
     match place.kind:
         case "local":
             from strobe.sweeps.engines.local import LocalEngine
+            from strobe.sweeps.jobs import config_of
             from strobe.sweeps.slots import share_out
 
-            return LocalEngine(share_out(config.trainer, **settings), run_job)
+            return LocalEngine(share_out(config.trainer, **settings), run_job, lambda job: config_of(job, planner))
         case "slurm":
             try:
                 from strobe.sweeps.engines.slurm.settings import slurm_engine

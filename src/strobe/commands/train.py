@@ -23,6 +23,7 @@ from strobe.commands.arguments import (
     with_absolute_path,
     without_trust,
 )
+from strobe.commands.composed_once import composed_once
 from strobe.commands.resumed import RESUME_IN_A_FILE, Resumed, resumed_run
 from strobe.commands.shorthand import spelt_out
 from strobe.commands.surroundings import importing, settle
@@ -51,8 +52,11 @@ class Ended(BaseException):
     """Carries what ended a single run past Hydra, which would print a line of its own about an Exception."""
 
 
-def main() -> int:
+def main(handed: DictConfig | None = None) -> int:
     """The command; returns its exit code.
+
+    Args:
+        handed: The config that Hydra would compose of what is typed, where that has been done.
 
     Returns:
         0 completed, 1 failed, 2 the command or config is wrong, 130 interrupted, 143 preempted.
@@ -61,7 +65,7 @@ def main() -> int:
     learn_typed(sys.argv[1:])
     if {"-h", "--help"} & set(sys.argv[1:]):
         return _helped(sys.argv[1:])
-    code = _trained()
+    code = _trained(handed)
     if code == ConfigError.exit_code:
         take_back()
     return code
@@ -76,7 +80,7 @@ def _helped(arguments: Sequence[str]) -> int:
         return exit_code(error)
 
 
-def _trained() -> int:
+def _trained(handed: DictConfig | None) -> int:
     # Hydra would print its errors and exit with 1 by itself; this makes it raise them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -107,7 +111,8 @@ def _trained() -> int:
             arguments += shared_arguments(arguments)
         sys.argv[1:] = arguments
         task = hydra_task if resumed is None else _task_of(resumed, typed)
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
+        with composed_once(multirun=bool({"-m", "--multirun"} & set(arguments)), handed=handed):
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
     except Ended as ended:
         assert ended.__cause__ is not None, "raised from what ended the run"
         return exit_code(ended.__cause__)

@@ -6,12 +6,37 @@ engine starts processes, tells when one is gone and why, and passes signals on; 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
+from strobe.sweeps.handed import Handed
 from strobe.sweeps.job import Demand, Job
+
+
+class StartJob(Protocol):
+    """What a job's process does; a function of a module."""
+
+    __module__: str
+
+    def __call__(
+        self,
+        arguments: Sequence[str],
+        directory: str,
+        environment: Mapping[str, str],
+        cwd: str,
+        handed: Handed | None = None,
+    ) -> None:
+        """Be the job.
+
+        Args:
+            arguments: Of the command.
+            directory: Of the run.
+            environment: Variables to set.
+            cwd: The working directory.
+            handed: What the config is made of, unless it has to be composed.
+        """
 
 
 @dataclass(frozen=True)

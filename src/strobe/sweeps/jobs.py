@@ -22,6 +22,7 @@ from strobe.record.identity import config_hash
 from strobe.record.layout import FAILED, REPORT, SUCCEEDED
 from strobe.record.report import Report, failure_line, read_report
 from strobe.sweeps.engine import Engine
+from strobe.sweeps.handed import Handed
 from strobe.sweeps.job import Demand, Job
 from strobe.sweeps.planning import Planner
 
@@ -172,8 +173,18 @@ def arguments_of(job: Job, planner: Planner, flags: Sequence[str]) -> list[str]:
         named = sorted(Allowed.of((), job.overrides).packages)
         trust = [f"--trust={package}" for package in named]
         return [*flags, *trust, f"resume={job.directory}", *to_give_again(job.overrides)]
+    return [*flags, *planner.hydra_overrides, *_placed(job)]
+
+
+def config_of(job: Job, planner: Planner) -> Handed | None:
+    """What a job makes its config of where this process starts it; None where it has to ask Hydra."""
+    return planner.handed(_placed(job)) if job.plan == "run" else None
+
+
+def _placed(job: Job) -> list[str]:
+    """The overrides of a job, with those that make it a single run in its directory."""
     directory = str(job.directory).replace("'", r"\'")
-    return [*flags, *planner.hydra_overrides, *job.overrides, f"hydra.run.dir='{directory}'", "hydra.mode=RUN"]
+    return [*job.overrides, f"hydra.run.dir='{directory}'", "hydra.mode=RUN"]
 
 
 def adopt(job: Job, report: Report, rerun: Rerun | None = None) -> None:

@@ -1,16 +1,21 @@
 """From the overrides of a job to its config, without asking Hydra anew for each job of a sweep."""
 
+import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
+# Private: the short text for a job's overrides, which Hydra alone knows how to make.
+from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+
+from strobe.sweeps.handed import Handed, Value
 
 # Overrides of a sweep's command that its jobs must not see: what made it a sweep, and where it lies.
 _OF_THE_SWEEP = ("hydra.sweep", "hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.mode", "hydra.run.dir")
@@ -23,12 +28,19 @@ class _Base:
     """What Hydra composes of one set of group choices.
 
     Attributes:
-        cfg: The config.
-        raw: The same as plain containers, interpolations as text.
+        whole: The config, with Hydra's own node.
+        cfg: The same without it.
+        raw: That as plain containers, interpolations as text.
     """
 
+    whole: DictConfig
     cfg: DictConfig
     raw: Mapping[Any, Any]
+
+    @cached_property
+    def pickled(self) -> bytes:
+        """All of it, for another process."""
+        return pickle.dumps(self.whole)
 
     def under(self, values: Sequence[Override]) -> dict[str, Any] | None:
         """What the base has where values are to be laid over it; None if it could not simply be put back there."""
@@ -102,6 +114,28 @@ class Planner:
             with self.lent(overrides) as cfg:
                 yield cfg
 
+    def handed(self, overrides: Sequence[str]) -> Handed | None:
+        """What a job with these overrides makes its config of, Hydra's own among them.
+
+        Returns:
+            None where it has to ask Hydra: the order of what is added and taken away is Hydra's to keep, and the config
+            of a run that is resumed is that run's own.
+        """
+        parsed = [self._parsed(text) for text in overrides]
+        if not all(self._sets_a_value(each) or self._chooses(each) for each in parsed):
+            return None
+        base, values = self._read(overrides)
+        task = [each for each in parsed if not each.is_hydra_override()]
+        hydra = [text for text, each in zip(overrides, parsed, strict=True) if each.is_hydra_override()]
+        shown = base.whole.hydra.job.config.override_dirname
+        return Handed(
+            base=base.pickled,
+            values=[_as_value(each) for each in values],
+            task=[str(each.input_line) for each in task],
+            hydra=[*self.hydra_overrides, *hydra],
+            dirname=get_overrides_dirname(task, shown.exclude_keys, shown.item_sep, shown.kv_sep),
+        )
+
     def _read(self, overrides: Sequence[str]) -> tuple[_Base, list[Override]]:
         """The base of a job, and the values that are to be laid over it."""
         parsed = [self._parsed(text) for text in overrides]
@@ -118,12 +152,16 @@ class Planner:
         OmegaConf.set_struct(cfg, True)
         raw = OmegaConf.to_container(cfg, resolve=False)
         assert isinstance(raw, Mapping), "a DictConfig becomes a dict"
-        return _Base(cfg, raw)
+        return _Base(composed, cfg, raw)
 
     def _sets_a_value(self, override: Override) -> bool:
         """Whether it is a plain ``key=value``, or ``++key=value``; what else there is, is Hydra's to compose."""
         other = override.is_delete() or override.is_add() or override.package is not None
         return not other and not self._is_group(override.key_or_group)
+
+    def _chooses(self, override: Override) -> bool:
+        """Whether it is a plain ``group=option``."""
+        return not (override.is_delete() or override.is_add()) and self._is_group(override.key_or_group)
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:
@@ -133,8 +171,11 @@ class Planner:
 
 def _lay_over(cfg: DictConfig, values: Iterable[Override]) -> None:
     for override in values:
-        added = override.is_force_add()
-        OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True, force_add=added)
+        _as_value(override).lay_over(cfg)
+
+
+def _as_value(override: Override) -> Value:
+    return Value(override.key_or_group, override.value(), override.is_force_add())
 
 
 def _alike(before: Any, after: Any) -> bool:

@@ -1,6 +1,6 @@
 """Jobs on this machine: processes forked from a warm server, as many at once as there are slots."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -8,13 +8,11 @@ from pathlib import Path
 
 from strobe.machine.signals import kill_group, send
 from strobe.machine.threads import settle_waiting
-from strobe.sweeps.engine import End, Engine
+from strobe.sweeps.engine import End, Engine, StartJob
+from strobe.sweeps.handed import Handed
 from strobe.sweeps.job import Job
 from strobe.sweeps.slots import Slot
 from strobe.sweeps.warm import WarmServer
-
-StartJob = Callable[[Sequence[str], str, Mapping[str, str], str], None]
-"""What a job's process does, given the command's arguments, the run directory, variables and the working directory."""
 
 
 @dataclass
@@ -29,12 +27,15 @@ class LocalEngine(Engine):
     Args:
         slots: One job each.
         start: What a job's process does; a function of a module, which the warm server imports.
+        config_of: What a job makes its config of; None where it has to compose it.
     """
 
-    def __init__(self, slots: Sequence[Slot], start: StartJob) -> None:
+    def __init__(
+        self, slots: Sequence[Slot], start: StartJob, config_of: Callable[[Job], Handed | None] = lambda job: None
+    ) -> None:
         self._slots = slots
         self._free = list(slots)
-        self._start = start
+        self._start, self._config_of = start, config_of
         self._running: dict[Job, _Running] = {}
         self._server = WarmServer(start.__module__)
 
@@ -60,9 +61,10 @@ class LocalEngine(Engine):
             OSError: If there can be no process.
         """
         slot = self._free[0]
+        environment = slot.environment() | job.environment
         process = self._server.context.Process(
             target=self._start,
-            args=(list(arguments), str(job.directory), slot.environment() | job.environment, str(Path.cwd())),
+            args=(list(arguments), str(job.directory), environment, str(Path.cwd()), self._config_of(job)),
             name=job.directory.name,
         )
         self.get_ready()

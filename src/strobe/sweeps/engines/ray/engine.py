@@ -14,8 +14,7 @@ from typing import Any, Self
 from strobe.errors import RunError, require
 from strobe.machine.signals import hangup_signals, ignored
 from strobe.record.token import sweep_token
-from strobe.sweeps.engine import End, Engine
-from strobe.sweeps.engines.local import StartJob
+from strobe.sweeps.engine import End, Engine, StartJob
 from strobe.sweeps.engines.ray.link import Link
 from strobe.sweeps.engines.ray.share import Share, wrong_settings
 from strobe.sweeps.engines.ray.task import Task

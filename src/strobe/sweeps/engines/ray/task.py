@@ -14,7 +14,7 @@ from types import FrameType, ModuleType
 
 from strobe.machine.signals import kill_group, send
 from strobe.machine.threads import settle_waiting
-from strobe.sweeps.engines.local import StartJob
+from strobe.sweeps.engine import StartJob
 from strobe.sweeps.remote import NOT_SHARED, Order, own_path
 from strobe.sweeps.warm import WarmServer
 

@@ -1,0 +1,65 @@
+"""Hydra's composing, once a command: by itself it composes a config to learn the mode, and once more for the run."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+# Private: nothing public tells Hydra what it has been told.
+from hydra._internal.hydra import Hydra
+from hydra.core.config_loader import ConfigLoader
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+_CHOOSE_A_MODE = ("hydra.mode=", "sweep=", "experiment=", "debug=")
+"""What in a command may make a sweep of it that would be no single run."""
+
+
+@contextmanager
+def composed_once(multirun: bool, handed: DictConfig | None = None) -> Iterator[None]:
+    """Have Hydra use, within the block, what it has composed to learn the mode.
+
+    Args:
+        multirun: Whether a sweep is asked for by ``-m``.
+        handed: The config of a single run that has been composed elsewhere; Hydra composes nothing then.
+    """
+    asks = Hydra.get_mode
+
+    def get_mode(self: Hydra, config_name: str | None, overrides: list[str]) -> RunMode | None:
+        run_mode = RunMode.MULTIRUN if multirun else RunMode.RUN
+        try:
+            cfg = handed or self.config_loader.load_configuration(config_name, overrides, run_mode)
+        except (HydraException, OmegaConfBaseException):
+            if multirun or any(text.startswith(_CHOOSE_A_MODE) for text in overrides):
+                found: RunMode | None = asks(self, config_name, overrides)  # in a way that lets more pass
+                return found
+            raise  # as it would be for the run
+        mode: RunMode | None = cfg.hydra.mode
+        if mode in (None, run_mode):
+            _keep(cfg, self.config_loader, overrides, run_mode)
+        return mode
+
+    Hydra.get_mode = get_mode  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = asks  # type: ignore[method-assign]
+
+
+def _keep(cfg: DictConfig, loader: ConfigLoader, overrides: Sequence[str], run_mode: RunMode) -> None:
+    """Have the loader answer with a config, if the next that it is asked for is the same once more."""
+    asked, load = list(overrides), loader.load_configuration
+
+    def kept(config_name: str | None, overrides: list[str], run_mode: RunMode, **how: Any) -> DictConfig:
+        loader.load_configuration = load  # type: ignore[method-assign]
+        further = [f"hydra.mode={known.name}"]  # which Hydra adds where nobody says it
+        if run_mode != known or overrides not in (asked, [*asked, *further]):
+            return load(config_name, overrides, run_mode, **how)
+        if overrides != asked:
+            cfg.hydra.mode = known
+            cfg.hydra.overrides.hydra.extend(further)
+        return cfg
+
+    known = run_mode
+    loader.load_configuration = kept  # type: ignore[method-assign, assignment]
