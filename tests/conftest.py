@@ -20,6 +20,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from strobe.commands import train as train_command
 from strobe.config.compose import CONF
 from strobe.machine.secrets import forget_all
 from strobe.record.signature import user_key
@@ -105,6 +106,12 @@ def _state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The key that signs configs is made here, not in the home of whoever runs the tests."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     user_key()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_server_ahead() -> None:
+    """A sweep that is typed within this process leaves no server behind that imports torch."""
+    train_command.begin_server = lambda arguments: None
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from strobe import cli
-from strobe.commands import train
+from strobe.commands import through_hydra, train
 from strobe.config.compose import CONF
 from strobe.config.nothing import said_plainly
 from strobe.config.slips import read
@@ -26,7 +26,7 @@ def answer(
     """Type a command in an empty directory, in this process: its exit code and output; nothing is trained."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.setattr(train, "_story", lambda *args, **kwargs: 0.0)
+    monkeypatch.setattr(through_hydra, "_story", lambda *args, **kwargs: 0.0)
 
     def typed(line: str) -> Answer:
         monkeypatch.setattr(sys, "argv", ["train", *shlex.split(line)])

@@ -24,7 +24,7 @@ from yaml import YAMLError
 from strobe.commands.arguments import flag_values, parts_of, refuse_unpickling, without_trust
 from strobe.commands.resumed import RESUME_IN_A_FILE, resumed_run
 from strobe.commands.shorthand import spelt_out
-from strobe.commands.train import idle_choices
+from strobe.commands.through_hydra import idle_choices
 from strobe.config.hidden import passed_over
 from strobe.config.nothing import said_plainly
 from strobe.config.overrides import explain, idle_additions, is_no_name, misspelt

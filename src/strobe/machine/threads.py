@@ -34,6 +34,10 @@ class Neighbours:
         return max(0.0, used - self._used) / passed
 
 
+NEIGHBOURS = Neighbours()
+"""Of this process, since this module was imported: a command looks at them for as long as it composes its config."""
+
+
 def settle_waiting(busy_cores: float) -> None:
     """Have threads that wait go to sleep soon if others need cores, unless the environment says how they are to wait.
 
