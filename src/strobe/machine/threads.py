@@ -34,10 +34,6 @@ class Neighbours:
         return max(0.0, used - self._used) / passed
 
 
-NEIGHBOURS = Neighbours()
-"""Of this process, since this module was imported: a command looks at them for as long as it composes its config."""
-
-
 def settle_waiting(busy_cores: float) -> None:
     """Have threads that wait go to sleep soon if others need cores, unless the environment says how they are to wait.
 
@@ -66,3 +62,7 @@ def _used_by_others_s() -> float | None:
         return None
     free = ("idle", "iowait", "guest", "guest_nice")  # a guest's time is in the user's already
     return sum(sum(core) - sum(getattr(core, name, 0.0) for name in free) for core in times) - time.process_time()
+
+
+NEIGHBOURS = Neighbours()
+"""Of this process, since this module was imported: a command looks at them for as long as it composes its config."""
