@@ -32,6 +32,7 @@ from strobe.config.compose import CONF
 from strobe.config.nothing import said_plainly
 from strobe.config.overrides import explain, is_no_name, misspelt
 from strobe.config.saved import damage_named
+from strobe.config.unheard import unheard_of
 from strobe.config.values import objective, problems
 from strobe.distributed import slurm
 from strobe.errors import ConfigError, require
@@ -67,7 +68,7 @@ def trained(handed: DictConfig | None) -> int:
         arguments = with_absolute_path(arguments)
         refuse_unpickling(arguments)
         if "--hydra-help" not in arguments:
-            require(misspelt(arguments, CONF))  # in the order in which a person has typed it
+            require(misspelt(arguments, CONF) or unheard_of(arguments, CONF))  # in the order in which it was typed
         arguments = said_plainly(flag_first(arguments), CONF)
         resumed = resumed_run(arguments, trusted)
         if resumed is not None:

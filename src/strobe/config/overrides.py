@@ -35,27 +35,32 @@ def explain(arguments: Sequence[str], error: Exception, conf: Path) -> list[str]
         error: What Hydra raised.
         conf: The config directory.
     """
-    parts = _read(arguments, conf)
-    named_sweep = any(str(part.meant).startswith("sweep=") and part.meant != "sweep=default" for part in parts)
-    meant = {str(part.meant).partition(" ")[0] for part in parts}  # -M is no flag, and says what a person wants
-    multirun = named_sweep or bool({"-m", "--multirun"} & {*arguments, *meant})
-    mistakes: list[str] = []
-    if not isinstance(error, YAMLError):  # then a file is wrong, not the command
-        with suppress(HydraException, OmegaConfBaseException):
-            mistakes = _mistakes(
-                parts, _folders(arguments, conf), _flag(arguments, "--config-name") or "train", multirun
-            )
-    if mistakes:
+    if not isinstance(error, YAMLError) and (mistakes := mistakes_of(arguments, conf)):  # else a file is wrong
         return mistakes
     cause = error.__cause__ if isinstance(error.__cause__, HydraException | OmegaConfBaseException) else error
     if isinstance(cause, MissingConfigException) and str(cause).startswith("Cannot find primary config"):
         return [f"{first_line(cause)}; settings of your own are an experiment: experiment=<name> --config-dir=<dir>"]
     if "does not support sweep type" in str(cause):
-        return [
-            f"{part.shown}: ranges are for a search: add sweep=optuna" for part in parts if "interval(" in part.shown
-        ]
+        ranges = [part.shown for part in _read(arguments, conf) if "interval(" in part.shown]
+        return [f"{shown}: ranges are for a search: add sweep=optuna" for shown in ranges]
     lines = [line.strip() for line in str(cause).splitlines() if line.strip() and "full_key" not in line]
     return lines or [repr(error)]
+
+
+def mistakes_of(arguments: Sequence[str], conf: Path) -> list[str]:
+    """Every mistake among the overrides that can be named, one line each, whatever Hydra would say.
+
+    Args:
+        arguments: The command line without the program.
+        conf: The config directory.
+    """
+    parts = _read(arguments, conf)
+    named_sweep = any(str(part.meant).startswith("sweep=") and part.meant != "sweep=default" for part in parts)
+    meant = {str(part.meant).partition(" ")[0] for part in parts}  # -M is no flag, and says what a person wants
+    multirun = named_sweep or bool({"-m", "--multirun"} & {*arguments, *meant})
+    with suppress(HydraException, OmegaConfBaseException):
+        return _mistakes(parts, _folders(arguments, conf), _flag(arguments, "--config-name") or "train", multirun)
+    return []
 
 
 def misspelt(arguments: Sequence[str], conf: Path) -> list[str]:
