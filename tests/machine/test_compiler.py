@@ -70,6 +70,7 @@ held = torch.compile(lambda values: left_alone(values) + 1, backend="eager")
 assert torch.equal(held(torch.ones(1)), torch.full((1,), 3.0)) and calls == [False, False]
 assert torch._dynamo.is_compiling is sys.modules["torch._dynamo"].is_compiling
 assert torch._dynamo.utils.counters["frames"]["ok"] >= 1
+assert vars(torch)["_dynamo"] is sys.modules["torch._dynamo"]
 """
     )
 

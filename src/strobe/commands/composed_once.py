@@ -12,6 +12,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+CONFIG = "train"
+"""The primary config."""
+
 _CHOOSE_A_MODE = ("hydra.mode=", "sweep=", "experiment=", "debug=")
 """What in a command may make a sweep of it that would be no single run."""
 
@@ -31,7 +34,7 @@ def composed_once(multirun: bool, handed: DictConfig | None = None) -> Iterator[
         try:
             cfg = handed or self.config_loader.load_configuration(config_name, overrides, run_mode)
         except (HydraException, OmegaConfBaseException):
-            if multirun or any(text.startswith(_CHOOSE_A_MODE) for text in overrides):
+            if multirun or config_name != CONFIG or any(text.startswith(_CHOOSE_A_MODE) for text in overrides):
                 found: RunMode | None = asks(self, config_name, overrides)  # in a way that lets more pass
                 return found
             raise  # as it would be for the run
@@ -47,19 +50,18 @@ def composed_once(multirun: bool, handed: DictConfig | None = None) -> Iterator[
         Hydra.get_mode = asks  # type: ignore[method-assign]
 
 
-def _keep(cfg: DictConfig, loader: ConfigLoader, overrides: Sequence[str], run_mode: RunMode) -> None:
+def _keep(cfg: DictConfig, loader: ConfigLoader, asked: Sequence[str], mode: RunMode) -> None:
     """Have the loader answer with a config, if the next that it is asked for is the same once more."""
-    asked, load = list(overrides), loader.load_configuration
+    load, typed = loader.load_configuration, list(asked)
+    further = f"hydra.mode={mode.name}"  # which Hydra adds where nobody says it
 
     def kept(config_name: str | None, overrides: list[str], run_mode: RunMode, **how: Any) -> DictConfig:
         loader.load_configuration = load  # type: ignore[method-assign]
-        further = [f"hydra.mode={known.name}"]  # which Hydra adds where nobody says it
-        if run_mode != known or overrides not in (asked, [*asked, *further]):
+        if run_mode != mode or overrides not in (typed, [*typed, further]):
             return load(config_name, overrides, run_mode, **how)
-        if overrides != asked:
-            cfg.hydra.mode = known
-            cfg.hydra.overrides.hydra.extend(further)
+        if overrides != typed:
+            cfg.hydra.mode = mode
+            cfg.hydra.overrides.hydra.append(further)
         return cfg
 
-    known = run_mode
     loader.load_configuration = kept  # type: ignore[method-assign, assignment]

@@ -23,7 +23,7 @@ from strobe.commands.arguments import (
     with_absolute_path,
     without_trust,
 )
-from strobe.commands.composed_once import composed_once
+from strobe.commands.composed_once import CONFIG, composed_once
 from strobe.commands.resumed import RESUME_IN_A_FILE, Resumed, resumed_run
 from strobe.commands.shorthand import spelt_out
 from strobe.commands.surroundings import importing
@@ -87,7 +87,7 @@ def trained(handed: DictConfig | None) -> int:
         sys.argv[1:] = arguments
         task = hydra_task if resumed is None else _task_of(resumed, typed)
         with composed_once(multirun=bool({"-m", "--multirun"} & set(arguments)), handed=handed):
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG)(task)()
     except Ended as ended:
         assert ended.__cause__ is not None, "raised from what ended the run"
         return exit_code(ended.__cause__)

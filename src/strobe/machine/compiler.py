@@ -46,7 +46,9 @@ def _real(name: str) -> ModuleType:
         for module in (_COMPILER, _UTILS):
             if _stands_in(module):
                 del sys.modules[module]
-        vars(importlib.import_module("torch")).pop("_dynamo", None)  # torch has it from where it is imported
+                parent, _, child = module.rpartition(".")
+                if parent in sys.modules:
+                    vars(sys.modules[parent]).pop(child, None)  # or it would be found there, instead of the real one
         return importlib.import_module(name)
 
 
