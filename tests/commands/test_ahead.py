@@ -1,6 +1,7 @@
 """The server of a sweep begins before Hydra is there, where the sweep's jobs will surely be its forks."""
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(ahead, "WarmServer", Server)
     monkeypatch.setattr(ahead, "settle_waiting", lambda busy: modules.append(busy))
     monkeypatch.setattr(ahead, "available_cpus", lambda: 4)
+    monkeypatch.setattr(ahead, "visible_gpus", lambda: [])
     return modules
 
 
@@ -37,6 +39,8 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         ("sweep=lr model=mlp", 3),
         ("sweep=optuna model.dropout='interval(0,0.5)' hydra.sweeper.n_trials=30", 3),
         ("-m experiment=mnist_cnn seed=1,2", 3),
+        ("--multi seed=1,2 --trust my_models", 3),
+        ("-m seed=1,2 trainer.devices=2 hydra.launcher.slots=3", 2),
     ],
 )
 def test_a_sweep_here_begins_with_the_server_of_its_jobs(begun: list[Any], line: str, busy: int) -> None:
@@ -57,11 +61,11 @@ def test_a_sweep_here_begins_with_the_server_of_its_jobs(begun: list[Any], line:
         "-m --info",
         "-m seed=1,2 hydra/launcher=slurm",
         "-m seed=1,2 hydra.launcher._target_=mine.Launcher",
-        "-m seed=1,2 experiment=nowhere",
-        "-m experiment=mnist_cnn,nowhere",
         "-m seed=1,2 --config-dir mine",
         "-m seed=1,2 hydra.searchpath=[mine]",
-        "-m seed=1,2 sweep=../elsewhere",
+        "-m seed=1,2 hydra=cluster",
+        "-m seed=1,2 trainer.devices=2",
+        "-m seed=1,2 trainer=ddp_cpu",
     ],
 )
 def test_nothing_else_does(begun: list[Any], line: str) -> None:
@@ -69,20 +73,32 @@ def test_nothing_else_does(begun: list[Any], line: str) -> None:
     assert begun == []
 
 
+@pytest.mark.parametrize("file", ["experiment/far.yaml", "train.yaml", "trainer/cluster.yaml", "hydra/default.yaml"])
 def test_a_config_that_chooses_another_launcher_is_looked_at(
-    begun: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    begun: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
-    shipped = {"hydra/default.yaml": (CONF / "hydra/default.yaml").read_text()}
-    for name, text in {**shipped, "experiment/far.yaml": "defaults:\n  - override /hydra/launcher: slurm\n"}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(ahead, "CONF", tmp_path)
-    ahead.begin_server(["-m", "seed=1,2", "experiment=far"])
-    assert begun == []
+    shutil.copytree(CONF, tmp_path / "conf")
+    monkeypatch.setattr(ahead, "CONF", tmp_path / "conf")
     ahead.begin_server(["-m", "seed=1,2"])
     assert begun
     begun.clear()
-    path = tmp_path / "hydra/default.yaml"
-    path.write_text(path.read_text().replace("launcher: local", "launcher: ray"))
+    (tmp_path / "conf" / file).write_text("defaults:\n  - override /hydra/launcher: slurm\n")
     ahead.begin_server(["-m", "seed=1,2"])
     assert begun == []
+
+
+def test_where_there_are_gpus_each_is_a_slot(begun: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "visible_gpus", lambda: ["0"])
+    ahead.begin_server(["-m", "seed=1,2"])
+    assert begun == []
+
+
+@pytest.mark.parametrize("error", [OSError("AF_UNIX path too long"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no")])
+def test_a_server_that_cannot_begin_is_left_for_later(
+    begun: list[Any], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(module: str) -> None:
+        raise error
+
+    monkeypatch.setattr(ahead, "WarmServer", fails)
+    ahead.begin_server(["-m", "seed=1,2"])

@@ -10,7 +10,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from strobe.commands.composed_once import CONFIG, composed_once
+from strobe.commands.composed_once import composed_once
 from strobe.config.place import CONF
 
 Typed = Callable[..., tuple[list[Any], list[str]]]
@@ -39,7 +39,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hydra_here: None) -> 
 
         composed.clear()
         monkeypatch.setattr("sys.argv", ["train", *arguments])
-        started = hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG)(task)
+        started = hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)
         if once:
             with composed_once(multirun="-m" in arguments, handed=handed):
                 started()
@@ -74,7 +74,12 @@ def test_a_config_is_composed_once_and_is_hydras(typed: Typed, arguments: list[s
 
 @pytest.mark.parametrize(
     "arguments",
-    [["seed=1,2", "hydra.mode=MULTIRUN", *BASIC], ["sweep=lr", *BASIC], ["-m", "seed=1", "hydra.mode=RUN", *BASIC]],
+    [
+        ["seed=1,2", "hydra.mode=MULTIRUN", *BASIC],
+        ["sweep=lr", *BASIC],
+        ["-m", "seed=1", "hydra.mode=RUN", *BASIC],
+        ["seed=1,2", "++hydra.mode=MULTIRUN", *BASIC],
+    ],
     ids=" ".join,
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the mode is overridden
@@ -88,7 +93,7 @@ def test_a_config_that_is_handed_over_is_used_as_it_is(typed: Typed) -> None:
     arguments = [PLACED, "model=mlp", "hydra.mode=RUN"]
     by_hydra, _ = typed(*arguments, once=False)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        handed = hydra.compose(CONFIG, arguments, return_hydra_config=True)
+        handed = hydra.compose("train", arguments, return_hydra_config=True)
     handed.hydra.job.name = by_hydra[0][1]["hydra"]["job"]["name"]
     found, composed = typed(*arguments, handed=handed)
     assert found == by_hydra

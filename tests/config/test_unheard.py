@@ -1,5 +1,6 @@
 """A word that no config has is answered before Hydra composes anything; all others are left to it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ def test_every_mistake_of_such_a_command_is_told(hydra_here: None) -> None:
         "seed=1 model=mlp model.hidden=[8,8] optimizer.lr=0.1 trainer.precision=16-mixed",
         "model=null data=image_folder data.root=/a/b.c=d",
         "-m model=mlp,mpl seed=1,2",
+        "sweep=lr model.widht=3",
+        "+model.extra={aa:1} model.extra.aa=2",
         "+model.widht=3",
         "++anything.else=3",
         "~logger",
@@ -56,3 +59,21 @@ def test_every_name_of_every_config_is_heard_of(monkeypatch: pytest.MonkeyPatch)
         group, option = path.parent.relative_to(CONF), path.stem
         if group != Path():
             assert unheard_of([f"{group}={option}"], CONF) == []
+
+
+@pytest.mark.parametrize("name", [".#mine.yaml", "latin.yaml"])
+def test_a_file_that_nobody_chooses_may_be_anything(tmp_path: Path, name: str) -> None:
+    shutil.copytree(CONF, tmp_path / "conf")
+    odd = tmp_path / "conf" / "experiment" / name
+    if name.startswith("."):
+        odd.symlink_to("nowhere")
+    else:
+        odd.write_bytes(b"note: caf\xe9\n")
+    assert unheard_of(["optimzer.lr=0.1"], tmp_path / "conf") == []
+
+
+def test_configs_that_are_looked_for_elsewhere_too_may_have_any_word(tmp_path: Path) -> None:
+    shutil.copytree(CONF, tmp_path / "conf")
+    with (tmp_path / "conf" / "train.yaml").open("a") as file:
+        file.write("\nhydra:\n  searchpath: [file:///elsewhere]\n")
+    assert unheard_of(["model=mine"], tmp_path / "conf") == []

@@ -30,3 +30,44 @@ def test_a_job_that_has_just_ended_can_be_asked_to_stop(tmp_path: Path, monkeypa
     job = Job(0, [], [], tmp_path / "0", "hash")
     engine.start(job, [])
     engine.ask(job, signal.SIGTERM)
+
+
+def test_a_job_has_the_database_that_its_driver_has_learnt_of_since_the_server_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: dict[str, Any] = {}
+    process = SimpleNamespace(pid=0, is_alive=lambda: False, start=lambda: None)
+
+    def made(**how: Any) -> SimpleNamespace:
+        begun.update(how)
+        return process
+
+    server = SimpleNamespace(start=lambda: None, context=SimpleNamespace(Process=made))
+    monkeypatch.setattr(local, "WarmServer", lambda module: server)
+    monkeypatch.setenv("STROBE_STORAGE", "postgresql://me:pw@db/optuna")
+    start: Any = SimpleNamespace(__module__=__name__)
+    LocalEngine([Slot(1)], start).start(Job(0, [], [], tmp_path / "0", "hash"), ["seed=1"])
+    arguments, directory, environment, cwd, handed = begun["args"]
+    assert (arguments, directory, cwd, handed) == (["seed=1"], str(tmp_path / "0"), str(Path.cwd()), None)
+    assert environment["STROBE_STORAGE"] == "postgresql://me:pw@db/optuna"
+
+
+def test_a_job_that_is_just_being_born_is_asked_once_it_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaf = "import os, signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('born', flush=True)"
+    listens = "time.sleep(0.5); signal.signal(signal.SIGINT, signal.default_int_handler); os.setpgrp(); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{deaf}; {listens}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as born:
+        assert born.stdout is not None
+        born.stdout.readline()
+        process = SimpleNamespace(pid=born.pid, is_alive=lambda: True, start=lambda: None)
+        server = SimpleNamespace(start=lambda: None, context=SimpleNamespace(Process=lambda **how: process))
+        monkeypatch.setattr(local, "WarmServer", lambda module: server)
+        start: Any = SimpleNamespace(__module__=__name__)
+        engine = LocalEngine([Slot(1)], start)
+        job = Job(0, [], [], tmp_path / "0", "hash")
+        engine.start(job, [])
+        engine.ask(job, signal.SIGINT)
+        assert born.wait(30) == -signal.SIGINT

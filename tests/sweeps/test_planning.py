@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -152,6 +153,22 @@ def test_whatever_is_handed_is_what_hydra_would_compose(planner: Planner, overri
     by_hydra = told(lambda: in_full(compose("train", overrides=overrides, return_hydra_config=True)))
     if not isinstance(by_hydra, tuple) and (handed := planner.handed(overrides)) is not None:
         assert repr(in_full(handed.config())) == by_hydra
+
+
+def test_groups_of_the_users_own_are_groups(planner: Planner, tmp_path: Path) -> None:
+    files = {"head/small.yaml": "width: 1\n", "head/big.yaml": "width: 2\n"}
+    files["experiment/mine.yaml"] = "# @package _global_\ndefaults:\n  - /head: small\n"
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    searched = [f"hydra.searchpath=['file://{tmp_path}']"]
+    typed = ["experiment=mine", "head=big", "hydra.run.dir=run", "hydra.mode=RUN"]
+    own = Planner(GlobalHydra.instance().config_loader(), "train", searched)
+    by_hydra = compose("train", overrides=[*searched, *typed], return_hydra_config=True)
+    handed = own.handed(typed)
+    assert handed is not None
+    assert in_full(handed.config()) == in_full(by_hydra)
+    assert own.compose(typed[:2]).head == {"width": 2}
 
 
 @pytest.mark.parametrize("text", ["+model.extra=3", "~logger", "~optimizer.betas", "+experiment=mnist_cnn"])

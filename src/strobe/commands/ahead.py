@@ -4,56 +4,49 @@ That takes the server longer than all that its driver has to do before the first
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import suppress
 
 from strobe.config.place import CONF
-from strobe.machine.devices import available_cpus
+from strobe.config.slips import in_full
+from strobe.machine.devices import available_cpus, visible_gpus
 from strobe.machine.threads import settle_waiting
 from strobe.sweeps.warm import WarmServer
 
 JOBS_OF = "strobe.commands.sweep"  # the module that has what a job's process does
 
-_SWEEP = re.compile(r"-m|--multirun|sweep=(?!default$).+")
-_NOT_SURE = re.compile(
-    r"validate=only|hydra\.mode=.*|-h|--help|-c.*|--c.*|-i.*|--info.*|--hydra-help|-V|--version|--s.*"
-)
+_SWEEP = re.compile(r"sweep=(?!default$).+")
 _SLOTS = re.compile(r"hydra\.launcher\.slots=(\d+|auto)")
-_ELSEWHERE = re.compile(r"[+~]*hydra([/.]launcher|\.searchpath).*")
-_CHOICE = re.compile(r"[+]*(sweep|experiment|debug)=(.*)", re.DOTALL)
-_HERE = "launcher: local"
+_NOT_SURE = re.compile(r"validate=only|[+~]*hydra([/.@](launcher|searchpath|mode)\b|=).*", re.DOTALL)
+_OTHER_SHARES = re.compile(r"[+~]*trainer(\.(devices|num_nodes|accelerator))?=.*", re.DOTALL)
+_HERE = "override launcher: local"
 
 
 def begin_server(arguments: Sequence[str]) -> None:
-    """Start the warm server, if this is a sweep whose jobs will surely run on this machine.
+    """Start the warm server, if this is a sweep whose jobs will surely run on this machine, each slot on a core.
 
     Should the command turn out to be wrong, the server ends with it.
 
     Args:
         arguments: Of the command, as they were typed.
     """
-    if not any(map(_SWEEP.fullmatch, arguments)) or any(map(_NOT_SURE.fullmatch, arguments)):
-        return
+    flags = {in_full(text.partition("=")[0]) for text in arguments if text.startswith("-")} - {"--trust"}
     slots = [found[1] for text in arguments if (found := _SLOTS.fullmatch(text))]
     others = [text for text in arguments if not _SLOTS.fullmatch(text)]
-    if any(map(_ELSEWHERE.fullmatch, others)) or not all(map(_is_here, _files(others))):
+    counted = bool(slots) and slots[-1] != "auto"
+    if (
+        not (flags in ({"-m"}, {"--multirun"}) or (not flags and any(map(_SWEEP.fullmatch, arguments))))
+        or any(map(_NOT_SURE.fullmatch, others))
+        or (not counted and (visible_gpus() or any(map(_OTHER_SHARES.fullmatch, arguments))))
+    ):
         return
-    count = available_cpus() if not slots or slots[-1] == "auto" else int(slots[-1])
-    settle_waiting(count - 1)  # each other job keeps a core busy
-    WarmServer(JOBS_OF).start()
+    with suppress(OSError, ValueError):  # which is said, in words, where the server is needed
+        if not _may_go_elsewhere():
+            settle_waiting((int(slots[-1]) if counted else available_cpus()) - 1)  # each other job keeps a core busy
+            WarmServer(JOBS_OF).start()
 
 
-def _files(arguments: Sequence[str]) -> Iterator[Path]:
-    """The config files that may say where jobs run."""
-    yield CONF / "hydra" / "default.yaml"
-    for text in arguments:
-        if (found := _CHOICE.fullmatch(text)) is not None:
-            yield from (CONF / found[1] / f"{option}.yaml" for option in found[2].split(","))
-
-
-def _is_here(file: Path) -> bool:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return False
-    return "launcher" not in text.replace(_HERE, "")
+def _may_go_elsewhere() -> bool:
+    """Whether any config, be it the user's own, chooses a launcher."""
+    files = [path for path in CONF.rglob("*.yaml") if path.parent != CONF / "hydra" / "launcher"]
+    return any("launcher" in path.read_text(encoding="utf-8").replace(_HERE, "") for path in files)

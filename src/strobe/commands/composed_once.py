@@ -12,12 +12,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-CONFIG = "train"
-"""The primary config."""
-
-_CHOOSE_A_MODE = ("hydra.mode=", "sweep=", "experiment=", "debug=")
-"""What in a command may make a sweep of it that would be no single run."""
-
 
 @contextmanager
 def composed_once(multirun: bool, handed: DictConfig | None = None) -> Iterator[None]:
@@ -34,8 +28,10 @@ def composed_once(multirun: bool, handed: DictConfig | None = None) -> Iterator[
         try:
             cfg = handed or self.config_loader.load_configuration(config_name, overrides, run_mode)
         except (HydraException, OmegaConfBaseException):
-            if multirun or config_name != CONFIG or any(text.startswith(_CHOOSE_A_MODE) for text in overrides):
-                found: RunMode | None = asks(self, config_name, overrides)  # in a way that lets more pass
+            found: RunMode | None = asks(
+                self, config_name, overrides
+            )  # in a way that lets more pass: it may be a sweep
+            if multirun or found == RunMode.MULTIRUN:
                 return found
             raise  # as it would be for the run
         mode: RunMode | None = cfg.hydra.mode

@@ -23,7 +23,7 @@ from strobe.commands.arguments import (
     with_absolute_path,
     without_trust,
 )
-from strobe.commands.composed_once import CONFIG, composed_once
+from strobe.commands.composed_once import composed_once
 from strobe.commands.resumed import RESUME_IN_A_FILE, Resumed, resumed_run
 from strobe.commands.shorthand import spelt_out
 from strobe.commands.surroundings import importing
@@ -32,6 +32,7 @@ from strobe.config.compose import CONF
 from strobe.config.nothing import said_plainly
 from strobe.config.overrides import explain, is_no_name, misspelt
 from strobe.config.saved import damage_named
+from strobe.config.slips import in_full
 from strobe.config.unheard import unheard_of
 from strobe.config.values import objective, problems
 from strobe.distributed import slurm
@@ -68,7 +69,8 @@ def trained(handed: DictConfig | None) -> int:
         arguments = with_absolute_path(arguments)
         refuse_unpickling(arguments)
         if "--hydra-help" not in arguments:
-            require(misspelt(arguments, CONF) or unheard_of(arguments, CONF))  # in the order in which it was typed
+            require(misspelt(arguments, CONF))  # in the order in which a person has typed it
+            require(unheard_of(arguments, CONF) if handed is None else [])
         arguments = said_plainly(flag_first(arguments), CONF)
         resumed = resumed_run(arguments, trusted)
         if resumed is not None:
@@ -86,8 +88,8 @@ def trained(handed: DictConfig | None) -> int:
             arguments += shared_arguments(arguments)
         sys.argv[1:] = arguments
         task = hydra_task if resumed is None else _task_of(resumed, typed)
-        with composed_once(multirun=bool({"-m", "--multirun"} & set(arguments)), handed=handed):
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG)(task)()
+        with composed_once(multirun=bool({"-m", "--multirun"} & {*map(in_full, arguments)}), handed=handed):
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
     except Ended as ended:
         assert ended.__cause__ is not None, "raised from what ended the run"
         return exit_code(ended.__cause__)

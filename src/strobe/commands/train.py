@@ -29,8 +29,11 @@ def main(handed: "DictConfig | None" = None) -> int:
     learn_typed(sys.argv[1:])
     if {"-h", "--help"} & set(sys.argv[1:]):
         return _helped(sys.argv[1:])
-    begin_server(sys.argv[1:])
-    from strobe.commands.through_hydra import trained  # Hydra: the server comes first
+    try:
+        begin_server(sys.argv[1:])
+        from strobe.commands.through_hydra import trained  # Hydra: the server comes first
+    except KeyboardInterrupt as interrupt:
+        return exit_code(interrupt)
 
     code = trained(handed)
     if code == ConfigError.exit_code:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from strobe.config.overrides import mistakes_of
 
-_SETS = re.compile(r"(?!hydra\b)(?P<key>[\w-]+(?:\.[\w-]+)*)=(?P<value>.*)", re.DOTALL)
+_SETS = re.compile(r"(?P<key>[\w-]+(?:\.[\w-]+)*)=(?P<value>.*)", re.DOTALL)
 _OPTION = re.compile(r"(?!null$)[\w-]+")
 _NAME = re.compile(r"[\w-]+(?=\s*:)")
+_ELSEWHERE = ("-", "+", "~", "hydra", "resume=", "sweep=")
+"""What may bring in configs from elsewhere, add keys, or make a sweep of several."""
 
 
 def unheard_of(arguments: Sequence[str], conf: Path) -> list[str]:
-    """What is wrong with a command in which a key or an option is named that no config has.
+    """What is wrong with the command of a single run in which a key or an option is named that no config has.
 
     Args:
         arguments: The command line without the program.
@@ -20,20 +22,28 @@ def unheard_of(arguments: Sequence[str], conf: Path) -> list[str]:
 
     Returns:
         Every mistake of the command, one line each; nothing where each word is heard of, which may still be wrong in
-        its place, or where configs are looked for elsewhere too, in a run that is resumed for example.
+        its place, and where it may have come from elsewhere.
     """
-    if any(text.startswith(("-c", "--c", "hydra.searchpath", "resume=")) for text in arguments):
+    if any(text.startswith(_ELSEWHERE) for text in arguments):
         return []
     set_here = [found.group("key", "value") for text in arguments if (found := _SETS.fullmatch(text))]
-    options = [conf / key / value for key, value in set_here if (conf / key).is_dir() and _OPTION.fullmatch(value)]
-    keys = [key for key, _ in set_here if not (conf / key).is_dir()]
-    wrong = not all(option.with_suffix(".yaml").is_file() for option in options)
-    if wrong or (keys and not _names(conf).issuperset(".".join(keys).split("."))):
-        return mistakes_of(arguments, conf)
-    return []
+    try:
+        options = [conf / key / value for key, value in set_here if (conf / key).is_dir() and _OPTION.fullmatch(value)]
+        keys = [key for key, _ in set_here if not (conf / key).is_dir()]
+        known = all(option.with_suffix(".yaml").is_file() for option in options)
+        if (known and not keys) or "searchpath" in (names := _names(conf)):
+            return []
+    except (OSError, ValueError):  # a file that nobody chooses may be anything
+        return []
+    return [] if known and names.issuperset(".".join(keys).split(".")) else mistakes_of(arguments, conf)
 
 
 def _names(conf: Path) -> set[str]:
-    """Whatever is in front of a colon in a config, and the groups."""
+    """Whatever is in front of a colon in a config, and the groups.
+
+    Raises:
+        OSError: If a file can't be read.
+        ValueError: If one is no text.
+    """
     files = [path.read_text(encoding="utf-8") for path in conf.rglob("*.yaml")]
     return {*_NAME.findall("\n".join(files)), *(path.name for path in conf.iterdir())}

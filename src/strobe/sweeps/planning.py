@@ -165,7 +165,8 @@ class Planner:
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:
-            self._groups[key] = bool(self._loader.get_group_options(key))
+            found = self._loader.get_group_options(key, config_name=self._config_name, overrides=self.hydra_overrides)
+            self._groups[key] = bool(found)  # also where hydra.searchpath leads
         return self._groups[key]
 
 

@@ -37,17 +37,17 @@ class WarmServer:
         """See to it that the server is there, or will be: to import torch takes it seconds, and nobody waits for it."""
         if self.context.get_start_method() != "forkserver":
             return
-        os.environ[_VARIABLE] = self._module
+        os.environ[_VARIABLE] = f"{os.getpid()} {self._module}"
         try:
-            with ignored(*hangup_signals()):  # of the driver's terminal: the server has to outlive the jobs
+            # Of the driver's terminal: the server has to outlive the jobs, and the driver passes a Ctrl-C on.
+            with ignored(signal.SIGINT, *hangup_signals()):
                 forkserver.ensure_running()
         finally:
             del os.environ[_VARIABLE]
 
 
-def _warm_up(module: str) -> None:
+def _warm_up(driver: int, module: str) -> None:
     """Import what jobs need; until then, end as soon as the driver has, which may have found nothing to run."""
-    driver = os.getppid()
     warm = threading.Event()
 
     def watch() -> None:
@@ -58,13 +58,15 @@ def _warm_up(module: str) -> None:
     watcher = threading.Thread(target=watch, name="end-with-driver")
     watcher.start()
     put_off_the_compiler()  # a job that compiles imports it
-    with ignored(signal.SIGINT), held_off():  # a Ctrl-C in the terminal goes to the driver, which passes it on
+    with held_off():
         for name in (_WORKER, module):
             with suppress(ImportError):  # which each job says anew, in its log
                 import_module(name)
     warm.set()
     watcher.join()  # what is forked must have no other thread
     atexit.register(_leave, os.getpid())
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # of jobs; multiprocessing has the server ignore it
 
 
 def _leave(server: int) -> None:
@@ -74,4 +76,4 @@ def _leave(server: int) -> None:
 
 
 if (_module := os.environ.pop(_VARIABLE, None)) is not None:
-    _warm_up(_module)
+    _warm_up(int(_module.partition(" ")[0]), _module.partition(" ")[2])

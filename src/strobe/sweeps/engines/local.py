@@ -1,6 +1,9 @@
 """Jobs on this machine: processes forked from a warm server, as many at once as there are slots."""
 
+import os
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -8,11 +11,14 @@ from pathlib import Path
 
 from strobe.machine.signals import kill_group, send
 from strobe.machine.threads import settle_waiting
+from strobe.record.layout import STORAGE_VARIABLE
 from strobe.sweeps.engine import End, Engine, StartJob
 from strobe.sweeps.handed import Handed
 from strobe.sweeps.job import Job
 from strobe.sweeps.slots import Slot
 from strobe.sweeps.warm import WarmServer
+
+_BORN_S = 5.0  # until a fork leads its own group, even on a busy machine
 
 
 @dataclass
@@ -61,7 +67,10 @@ class LocalEngine(Engine):
             OSError: If there can be no process.
         """
         slot = self._free[0]
-        environment = slot.environment() | job.environment
+        storage = {
+            name: os.environ[name] for name in (STORAGE_VARIABLE,) if name in os.environ
+        }  # newer than the server
+        environment = slot.environment() | storage | job.environment
         process = self._server.context.Process(
             target=self._start,
             args=(list(arguments), str(job.directory), environment, str(Path.cwd()), self._config_of(job)),
@@ -89,6 +98,7 @@ class LocalEngine(Engine):
             return
         process = self._running[job].process
         if process.pid is not None and process.is_alive():
+            _wait_until_it_listens(process.pid)
             send(process.pid, number)
 
     def kill(self, job: Job) -> None:
@@ -99,3 +109,11 @@ class LocalEngine(Engine):
         kill_group(process.pid)
         if process.is_alive():
             process.kill()
+
+
+def _wait_until_it_listens(pid: int) -> None:
+    """Wait for a fork of the server to have become a job: until then a Ctrl-C passes it by, as it does the server."""
+    until = time.monotonic() + _BORN_S
+    with suppress(ProcessLookupError):
+        while os.getpgid(pid) != pid and time.monotonic() < until:
+            time.sleep(0.01)
