@@ -75,10 +75,63 @@ assert vars(torch)["_dynamo"] is sys.modules["torch._dynamo"]
     )
 
 
+def test_what_was_taken_from_the_stand_in_breaks_graphs_like_the_real_one() -> None:
+    run(
+        BEGIN
+        + """
+import torch._dynamo as held
+from torch._dynamo import graph_break
+graphs = []
+def backend(graph, inputs):
+    graphs.append(graph)
+    return graph.forward
+@torch.compiler.disable
+def left_alone(values):
+    return values * 2
+def first(values):
+    values = values + 1
+    graph_break()
+    return values * 3
+def second(values):
+    values = values + 1
+    held.graph_break()
+    return values * 3
+def third(values):
+    values = values + 1
+    left_alone(torch.ones(1))
+    return values * 3
+for function in (first, second, third):
+    graphs.clear()
+    assert torch.equal(torch.compile(function, backend=backend)(torch.ones(1)), torch.full((1,), 6.0))
+    assert len(graphs) == 2, (function, len(graphs))
+assert held.disable is torch._dynamo.disable and held.graph_break is torch._dynamo.graph_break
+"""
+    )
+
+
+def test_other_imports_go_on_beside_it() -> None:
+    run(
+        BEGIN
+        + """
+import threading
+beside = threading.Thread(target=lambda: __import__("sympy"))
+beside.start()
+import torch._dynamo.config as config
+beside.join(60)
+assert not beside.is_alive() and config is torch._dynamo.convert_frame.config
+"""
+    )
+
+
 @pytest.mark.parametrize(
     "asked",
     [
-        "import torch._dynamo.config as config; assert config is torch._dynamo.config",
+        "import torch._dynamo.config as config; assert config is torch._dynamo.convert_frame.config",
+        "from torch._dynamo.exc import Unsupported; assert Unsupported is torch._dynamo.symbolic_convert.Unsupported",
+        "import torch._dynamo.eval_frame as ev; assert OptimizedModule.__new__ and ev is torch._dynamo.eval_frame",
+        "import torch._dynamo.backends.registry as r; assert torch._dynamo.backends.registry is r",
+        "torch._dynamo.utils.x = 1; import torch._dynamo.utils as real; assert real.x == 1",
+        "from torch._dynamo import *; assert reset is torch._dynamo.reset",
         "from torch._dynamo import optimize, is_compiling",
         "from torch._dynamo.utils import counters; assert counters is torch._dynamo.utils.counters",
         "import torch._dynamo as first; assert first.list_backends() and torch._dynamo.config.verbose is False",

@@ -23,8 +23,8 @@ _UTILS = f"{_COMPILER}.utils"
 
 def put_off_the_compiler() -> None:
     """Have whoever imports the compiler from now on get what stands in for it; nothing changes if it is there."""
-    if _COMPILER not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    if _COMPILER not in sys.modules and _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
 
 
 def is_compiler_there() -> bool:
@@ -36,35 +36,54 @@ def _stands_in(name: str) -> bool:
     return isinstance(sys.modules.get(name), _StandIn)
 
 
-_lock = threading.RLock()
+_lock = threading.Lock()
 
 
 def _real(name: str) -> ModuleType:
     """The module itself, which is imported with all of the compiler if it has not been yet."""
-    with _lock:
-        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+    with _lock:  # for a moment: whoever waits for a module must not keep others from theirs
+        _finder.stands_in = False
         for module in (_COMPILER, _UTILS):
             if _stands_in(module):
-                del sys.modules[module]
+                stand_in = sys.modules.pop(module)
+                for answer in _ANSWERS[module]:
+                    vars(stand_in).pop(answer, None)  # whoever holds it is given the real ones from now on
                 parent, _, child = module.rpartition(".")
                 if parent in sys.modules:
-                    vars(sys.modules[parent]).pop(child, None)  # or it would be found there, instead of the real one
-        return importlib.import_module(name)
+                    vars(sys.modules[parent]).pop(child, None)  # or it would be found there
+    return importlib.import_module(name)
 
 
 class _StandIn(ModuleType):
     """Has the few names that are asked for where nothing is compiled; any other is the real module's."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # importlib looks for these
+        if name.startswith("__") and name != "__all__":  # importlib and inspect look for these
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         return getattr(_real(self.__name__), name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("__") or isinstance(value, _StandIn):  # as importlib does
+            super().__setattr__(name, value)
+        else:
+            setattr(_real(self.__name__), name, value)
+
 
 class _Finder(MetaPathFinder, Loader):
-    """Finds what stands in for the compiler; another of its modules can't do without the real one."""
+    """Finds what stands in for the compiler; another of its modules can't do without the real one.
+
+    Nothing is imported while something is looked for: all other imports wait for that.
+
+    Attributes:
+        stands_in: Until the real one is asked for.
+    """
+
+    def __init__(self) -> None:
+        self.stands_in = True
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if not self.stands_in:
+            return None
         if name == _COMPILER:
             found = PathFinder.find_spec(name, path)
             if found is None or found.submodule_search_locations is None:
@@ -72,13 +91,9 @@ class _Finder(MetaPathFinder, Loader):
             spec = ModuleSpec(name, self, origin=found.origin, is_package=True)
             spec.submodule_search_locations = list(found.submodule_search_locations)
             return spec
-        if name == _UTILS and _stands_in(_COMPILER):
+        if name == _UTILS:
             return ModuleSpec(name, self)
-        if name.startswith(f"{_COMPILER}.") and _stands_in(_COMPILER):
-            _real(_COMPILER)
-            if name in sys.modules:  # now, but not when it was looked for
-                return ModuleSpec(name, _Found(sys.modules[name]))
-        return None
+        return ModuleSpec(name, _Submodule()) if name.startswith(f"{_COMPILER}.") else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _StandIn(spec.name)
@@ -87,17 +102,20 @@ class _Finder(MetaPathFinder, Loader):
         vars(module).update(_ANSWERS[module.__name__])
 
 
-class _Found(Loader):
-    """Gives a module that has been imported on the way."""
+_finder = _Finder()
 
-    def __init__(self, module: ModuleType) -> None:
-        self._module, self._spec = module, module.__spec__
+
+class _Submodule(Loader):
+    """Imports the whole compiler and gives one of its modules, as that has been imported on the way."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return self._module
+        _real(_COMPILER)
+        module = importlib.import_module(spec.name)
+        self._spec = module.__spec__
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._spec  # importlib has put its own there
+        vars(module)["__spec__"] = self._spec  # importlib has put its own there; a module of settings refuses others
 
 
 class _Compiled(type):
@@ -134,6 +152,13 @@ def _disable(fn: Callable[..., Any] | None = None, recursive: bool = True, **how
             left_alone = _real(_COMPILER).disable(fn, recursive, **how)
         return left_alone(*args, **kwargs)
 
+    vars(called).update(  # by these the compiler knows what it has made itself
+        _torchdynamo_disable=True,
+        _torchdynamo_disable_msg=how.get("reason"),
+        _torchdynamo_disable_recursive=recursive,
+        _torchdynamo_orig_callable=fn,
+        _torchdynamo_wrapper_id=id(called),
+    )
     return called
 
 
@@ -141,8 +166,14 @@ def _graph_break(*args: Any, **kwargs: Any) -> None:
     """Tells the compiler where a graph ends; it is called on every step, and there is no graph."""
 
 
+vars(_graph_break)["_torchdynamo_disable"] = True  # who holds on to it, breaks a graph later: none is traced through it
+
+
 def _is_compile_supported(device_type: Any) -> Any:
     return _real(_UTILS).is_compile_supported(device_type)
+
+
+vars(_is_compile_supported)["_dynamo_marked_constant"] = True  # as the real one
 
 
 _ANSWERS: dict[str, dict[str, Any]] = {
