@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from strobe.benchmark.tiny import write
 
 BEGIN = """
 import sys
@@ -45,6 +48,21 @@ assert not isinstance(net, OptimizedModule) and not issubclass(torch.nn.Linear, 
 assert not is_compiler_there() and "sympy" not in sys.modules
 """
     )
+
+
+def test_a_command_that_trains_and_writes_for_tensorboard_does_without(tmp_path: Path) -> None:
+    typed = [*write(tmp_path / "tiny.csv"), "trainer=cpu", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}"]
+    run(
+        f"""
+import sys
+from strobe.commands.train import main
+from strobe.machine.compiler import is_compiler_there
+sys.argv[1:] = {typed!r}
+assert main() == 0
+assert not is_compiler_there() and not {{"sympy", "torch.distributed.tensor"}} & set(sys.modules)
+"""
+    )
+    assert any((tmp_path / "run" / "tensorboard").iterdir())
 
 
 def test_what_is_compiled_afterwards_is_compiled() -> None:

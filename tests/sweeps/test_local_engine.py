@@ -16,17 +16,32 @@ from strobe.sweeps.job import Job
 from strobe.sweeps.slots import Slot
 
 
+def engine_of(process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> tuple[LocalEngine, dict[str, Any]]:
+    """An engine whose server makes this process, and what it is asked to make it with."""
+    asked: dict[str, Any] = {}
+
+    def made(**how: Any) -> SimpleNamespace:
+        asked.update(how)
+        return process
+
+    server = SimpleNamespace(start=lambda: None, context=SimpleNamespace(Process=made))
+    monkeypatch.setattr(local, "WarmServer", lambda module: server)
+    start: Any = SimpleNamespace(__module__=__name__)
+    return LocalEngine([Slot(1)], start), asked
+
+
+def process_of(pid: int) -> SimpleNamespace:
+    """A process of which nobody has told yet that it is over."""
+    return SimpleNamespace(pid=pid, is_alive=lambda: True, start=lambda: None)
+
+
 def test_a_job_that_has_just_ended_can_be_asked_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     with pytest.raises(ProcessLookupError):
         os.kill(gone.pid, 0)
     # The server has collected it, and not yet told.
-    process = SimpleNamespace(pid=gone.pid, is_alive=lambda: True, start=lambda: None)
-    server = SimpleNamespace(start=lambda: None, context=SimpleNamespace(Process=lambda **how: process))
-    monkeypatch.setattr(local, "WarmServer", lambda module: server)
-    start: Any = SimpleNamespace(__module__=__name__)
-    engine = LocalEngine([Slot(1)], start)
+    engine, _ = engine_of(process_of(gone.pid), monkeypatch)
     job = Job(0, [], [], tmp_path / "0", "hash")
     engine.start(job, [])
     engine.ask(job, signal.SIGTERM)
@@ -35,18 +50,9 @@ def test_a_job_that_has_just_ended_can_be_asked_to_stop(tmp_path: Path, monkeypa
 def test_a_job_has_the_database_that_its_driver_has_learnt_of_since_the_server_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: dict[str, Any] = {}
-    process = SimpleNamespace(pid=0, is_alive=lambda: False, start=lambda: None)
-
-    def made(**how: Any) -> SimpleNamespace:
-        begun.update(how)
-        return process
-
-    server = SimpleNamespace(start=lambda: None, context=SimpleNamespace(Process=made))
-    monkeypatch.setattr(local, "WarmServer", lambda module: server)
     monkeypatch.setenv("STROBE_STORAGE", "postgresql://me:pw@db/optuna")
-    start: Any = SimpleNamespace(__module__=__name__)
-    LocalEngine([Slot(1)], start).start(Job(0, [], [], tmp_path / "0", "hash"), ["seed=1"])
+    engine, begun = engine_of(process_of(0), monkeypatch)
+    engine.start(Job(0, [], [], tmp_path / "0", "hash"), ["seed=1"])
     arguments, directory, environment, cwd, handed = begun["args"]
     assert (arguments, directory, cwd, handed) == (["seed=1"], str(tmp_path / "0"), str(Path.cwd()), None)
     assert environment["STROBE_STORAGE"] == "postgresql://me:pw@db/optuna"
@@ -62,11 +68,7 @@ def test_a_job_that_is_just_being_born_is_asked_once_it_listens(
     ) as born:
         assert born.stdout is not None
         born.stdout.readline()
-        process = SimpleNamespace(pid=born.pid, is_alive=lambda: True, start=lambda: None)
-        server = SimpleNamespace(start=lambda: None, context=SimpleNamespace(Process=lambda **how: process))
-        monkeypatch.setattr(local, "WarmServer", lambda module: server)
-        start: Any = SimpleNamespace(__module__=__name__)
-        engine = LocalEngine([Slot(1)], start)
+        engine, _ = engine_of(process_of(born.pid), monkeypatch)
         job = Job(0, [], [], tmp_path / "0", "hash")
         engine.start(job, [])
         engine.ask(job, signal.SIGINT)

@@ -17,7 +17,7 @@ JOBS_OF = "strobe.commands.sweep"  # the module that has what a job's process do
 
 _SWEEP = re.compile(r"sweep=(?!default$).+")
 _SLOTS = re.compile(r"hydra\.launcher\.slots=(\d+|auto)")
-_NOT_SURE = re.compile(r"validate=only|[+~]*hydra([/.@](launcher|searchpath|mode)\b|=).*", re.DOTALL)
+_NOT_SURE = re.compile(r"validate=only|[+~]*hydra([/.@](launcher(?!\.slots=)|searchpath|mode)\b|=).*", re.DOTALL)
 _OTHER_SHARES = re.compile(r"[+~]*trainer(\.(devices|num_nodes|accelerator))?=.*", re.DOTALL)
 _HERE = "override launcher: local"
 
@@ -30,20 +30,22 @@ def begin_server(arguments: Sequence[str]) -> None:
     Args:
         arguments: Of the command, as they were typed.
     """
-    flags = {in_full(text.partition("=")[0]) for text in arguments if text.startswith("-")} - {"--trust"}
     slots = [found[1] for text in arguments if (found := _SLOTS.fullmatch(text))]
-    others = [text for text in arguments if not _SLOTS.fullmatch(text)]
-    counted = bool(slots) and slots[-1] != "auto"
-    if (
-        not (flags in ({"-m"}, {"--multirun"}) or (not flags and any(map(_SWEEP.fullmatch, arguments))))
-        or any(map(_NOT_SURE.fullmatch, others))
-        or (not counted and (visible_gpus() or any(map(_OTHER_SHARES.fullmatch, arguments))))
-    ):
+    count = int(slots[-1]) if slots and slots[-1] != "auto" else None
+    if not _is_sweep(arguments) or any(map(_NOT_SURE.fullmatch, arguments)):
+        return
+    if count is None and (visible_gpus() or any(map(_OTHER_SHARES.fullmatch, arguments))):
         return
     with suppress(OSError, ValueError):  # which is said, in words, where the server is needed
         if not _may_go_elsewhere():
-            settle_waiting((int(slots[-1]) if counted else available_cpus()) - 1)  # each other job keeps a core busy
+            settle_waiting((count or available_cpus()) - 1)  # each other job keeps a core busy
             WarmServer(JOBS_OF).start()
+
+
+def _is_sweep(arguments: Sequence[str]) -> bool:
+    """Whether it is one without a flag that has something else shown, or configs looked for elsewhere."""
+    flags = {in_full(text.partition("=")[0]) for text in arguments if text.startswith("-")} - {"--trust"}
+    return flags in ({"-m"}, {"--multirun"}) or (not flags and any(map(_SWEEP.fullmatch, arguments)))
 
 
 def _may_go_elsewhere() -> bool:

@@ -28,9 +28,8 @@ def composed_once(multirun: bool, handed: DictConfig | None = None) -> Iterator[
         try:
             cfg = handed or self.config_loader.load_configuration(config_name, overrides, run_mode)
         except (HydraException, OmegaConfBaseException):
-            found: RunMode | None = asks(
-                self, config_name, overrides
-            )  # in a way that lets more pass: it may be a sweep
+            # Hydra's own way lets more pass: it may be a sweep that its configs ask for.
+            found: RunMode | None = asks(self, config_name, overrides)
             if multirun or found == RunMode.MULTIRUN:
                 return found
             raise  # as it would be for the run

@@ -123,12 +123,7 @@ def run_job(
 ) -> None:
     """Be the process of a job: ``python -m src.train <arguments>``, with its output in the job's directory.
 
-    Args:
-        arguments: Of the command.
-        directory: Of the run.
-        environment: Variables to set.
-        cwd: The working directory.
-        handed: What its config is made of, unless Hydra is to compose it.
+    The arguments are those of `strobe.sweeps.engine.StartJob`.
 
     Raises:
         SystemExit: With the run's exit code.

@@ -27,15 +27,21 @@ def unheard_of(arguments: Sequence[str], conf: Path) -> list[str]:
     if any(text.startswith(_ELSEWHERE) for text in arguments):
         return []
     set_here = [found.group("key", "value") for text in arguments if (found := _SETS.fullmatch(text))]
+    if not set_here:
+        return []
     try:
-        options = [conf / key / value for key, value in set_here if (conf / key).is_dir() and _OPTION.fullmatch(value)]
-        keys = [key for key, _ in set_here if not (conf / key).is_dir()]
-        known = all(option.with_suffix(".yaml").is_file() for option in options)
-        if (known and not keys) or "searchpath" in (names := _names(conf)):
-            return []
+        names = _names(conf)
+        heard_of = "searchpath" in names or all(_is_known(key, value, names, conf) for key, value in set_here)
     except (OSError, ValueError):  # a file that nobody chooses may be anything
         return []
-    return [] if known and names.issuperset(".".join(keys).split(".")) else mistakes_of(arguments, conf)
+    return [] if heard_of else mistakes_of(arguments, conf)
+
+
+def _is_known(key: str, value: str, names: set[str], conf: Path) -> bool:
+    """Whether a group has the one option that is chosen, or each part of a key is the name of something."""
+    if (conf / key).is_dir():
+        return not _OPTION.fullmatch(value) or (conf / key / f"{value}.yaml").is_file()
+    return names.issuperset(key.split("."))
 
 
 def _names(conf: Path) -> set[str]:

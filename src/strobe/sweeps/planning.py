@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 # Private: the short text for a job's overrides, which Hydra alone knows how to make.
@@ -19,7 +19,7 @@ from strobe.sweeps.handed import Handed, Value
 
 # Overrides of a sweep's command that its jobs must not see: what made it a sweep, and where it lies.
 _OF_THE_SWEEP = ("hydra.sweep", "hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.mode", "hydra.run.dir")
-_BASES = 128  # of 100 KB each
+_BASES = 128  # of 400 KB each
 _OVERRIDES = 2048
 
 
@@ -28,19 +28,16 @@ class _Base:
     """What Hydra composes of one set of group choices.
 
     Attributes:
-        whole: The config, with Hydra's own node.
-        cfg: The same without it.
-        raw: That as plain containers, interpolations as text.
+        cfg: The config.
+        raw: The same as plain containers, interpolations as text.
+        pickled: The config with Hydra's own node, for another process.
+        dirname: How Hydra makes a short text of overrides.
     """
 
-    whole: DictConfig
     cfg: DictConfig
     raw: Mapping[Any, Any]
-
-    @cached_property
-    def pickled(self) -> bytes:
-        """All of it, for another process."""
-        return pickle.dumps(self.whole)
+    pickled: bytes
+    dirname: Mapping[str, Any]
 
     def under(self, values: Sequence[Override]) -> dict[str, Any] | None:
         """What the base has where values are to be laid over it; None if it could not simply be put back there."""
@@ -118,22 +115,20 @@ class Planner:
         """What a job with these overrides makes its config of, Hydra's own among them.
 
         Returns:
-            None where it has to ask Hydra: the order of what is added and taken away is Hydra's to keep, and the config
-            of a run that is resumed is that run's own.
+            None where it has to ask Hydra: the order of what is added and taken away is Hydra's to keep.
         """
         parsed = [self._parsed(text) for text in overrides]
         if not all(self._sets_a_value(each) or self._chooses(each) for each in parsed):
             return None
         base, values = self._read(overrides)
         task = [each for each in parsed if not each.is_hydra_override()]
-        hydra = [text for text, each in zip(overrides, parsed, strict=True) if each.is_hydra_override()]
-        shown = base.whole.hydra.job.config.override_dirname
+        hydra = [each for each in parsed if each.is_hydra_override()]
         return Handed(
             base=base.pickled,
             values=[_as_value(each) for each in values],
             task=[str(each.input_line) for each in task],
-            hydra=[*self.hydra_overrides, *hydra],
-            dirname=get_overrides_dirname(task, shown.exclude_keys, shown.item_sep, shown.kv_sep),
+            hydra=[*self.hydra_overrides, *(str(each.input_line) for each in hydra)],
+            dirname=get_overrides_dirname(task, **base.dirname),
         )
 
     def _read(self, overrides: Sequence[str]) -> tuple[_Base, list[Override]]:
@@ -152,22 +147,26 @@ class Planner:
         OmegaConf.set_struct(cfg, True)
         raw = OmegaConf.to_container(cfg, resolve=False)
         assert isinstance(raw, Mapping), "a DictConfig becomes a dict"
-        return _Base(composed, cfg, raw)
+        return _Base(cfg, raw, pickle.dumps(composed), {**composed.hydra.job.config.override_dirname})
 
     def _sets_a_value(self, override: Override) -> bool:
         """Whether it is a plain ``key=value``, or ``++key=value``; what else there is, is Hydra's to compose."""
-        other = override.is_delete() or override.is_add() or override.package is not None
-        return not other and not self._is_group(override.key_or_group)
+        return _replaces(override) and override.package is None and not self._is_group(override.key_or_group)
 
     def _chooses(self, override: Override) -> bool:
         """Whether it is a plain ``group=option``."""
-        return not (override.is_delete() or override.is_add()) and self._is_group(override.key_or_group)
+        return _replaces(override) and self._is_group(override.key_or_group)
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:
             found = self._loader.get_group_options(key, config_name=self._config_name, overrides=self.hydra_overrides)
             self._groups[key] = bool(found)  # also where hydra.searchpath leads
         return self._groups[key]
+
+
+def _replaces(override: Override) -> bool:
+    """Whether it neither adds, but by force, nor takes away."""
+    return not (override.is_delete() or override.is_add())
 
 
 def _lay_over(cfg: DictConfig, values: Iterable[Override]) -> None:

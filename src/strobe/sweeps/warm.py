@@ -14,7 +14,7 @@ from strobe.machine.collecting import held_off
 from strobe.machine.compiler import put_off_the_compiler
 from strobe.machine.signals import hangup_signals, ignored
 
-_VARIABLE = "STROBE_WARM_SERVER"  # makes a process that imports this module one; says what it imports besides
+_VARIABLE = "STROBE_WARM_SERVER"  # makes a process that imports this module one: its driver, what it imports besides
 _LOOK_S = 0.1  # between two looks whether the driver is still there
 _WORKER = "strobe.sweeps.worker"
 
@@ -65,8 +65,7 @@ def _warm_up(driver: int, module: str) -> None:
     warm.set()
     watcher.join()  # what is forked must have no other thread
     atexit.register(_leave, os.getpid())
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # of jobs; multiprocessing has the server ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # of jobs; multiprocessing has the server ignore it
 
 
 def _leave(server: int) -> None:
@@ -75,5 +74,6 @@ def _leave(server: int) -> None:
         os._exit(0)
 
 
-if (_module := os.environ.pop(_VARIABLE, None)) is not None:
-    _warm_up(int(_module.partition(" ")[0]), _module.partition(" ")[2])
+if (_told := os.environ.pop(_VARIABLE, None)) is not None:
+    _driver, _module = _told.split()
+    _warm_up(int(_driver), _module)

@@ -67,10 +67,9 @@ class LocalEngine(Engine):
             OSError: If there can be no process.
         """
         slot = self._free[0]
-        storage = {
-            name: os.environ[name] for name in (STORAGE_VARIABLE,) if name in os.environ
-        }  # newer than the server
-        environment = slot.environment() | storage | job.environment
+        environment = slot.environment() | job.environment
+        if STORAGE_VARIABLE in os.environ:  # the server may have begun before the driver learnt of it
+            environment[STORAGE_VARIABLE] = os.environ[STORAGE_VARIABLE]
         process = self._server.context.Process(
             target=self._start,
             args=(list(arguments), str(job.directory), environment, str(Path.cwd()), self._config_of(job)),
