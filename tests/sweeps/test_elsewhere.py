@@ -68,7 +68,7 @@ def test_a_job_whose_machine_falls_silent_is_begun_again(
     assert interrupted.trained == ["000_seed=1", "001_seed=2", "000_seed=1"]
     said = capsys.readouterr().out
     assert "1 finished before, 1 being trained by other processes" in said
-    assert "on elsewhere: watched, and begun again if that falls silent" in said
+    assert "on elsewhere: watched, and gone on with if that is gone" in said
     assert "000_seed=1: its machine is silent; it is begun again" in said
 
 

@@ -16,10 +16,12 @@ from filelock import FileLock
 
 from strobe.errors import ConfigError, RunError
 from strobe.record import journal
+from strobe.record.alive import Watch
 from strobe.record.journal import Journal, heal
 from strobe.record.journal_lines import line_of, record_of
 from strobe.record.report import read_report
 from strobe.record.study import open_study, study_storage
+from strobe.sweeps import drive, elsewhere
 from strobe.sweeps.job import Job
 from strobe.sweeps.planning import Planner
 from tests.sweeps.pretend import Pretend, well
@@ -543,30 +545,91 @@ def leave_running(directory: Path, **fields: Any) -> None:
     (directory / "report.json").write_text(json.dumps(running))
 
 
-def test_a_trial_that_is_being_trained_elsewhere_is_not_started(search: Pretend, finished: Path) -> None:
+def ends_while_watched(monkeypatch: pytest.MonkeyPatch, directory: Path, text: str) -> None:
+    """The other process ends once it is looked at, and that is what its run's report says then."""
+
+    class Watched(Watch):
+        def is_silent(self) -> bool:
+            (directory / "report.json").write_text(text)
+            return super().is_silent()
+
+    monkeypatch.setattr(elsewhere, "Watch", Watched)
+
+
+@pytest.mark.parametrize("rerun", [None, "failed", "all"])
+def test_a_trial_that_is_being_trained_elsewhere_is_waited_for(
+    search: Pretend,
+    finished: Path,
+    rerun: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     copy(finished, search)
     lines = search.journal.read_bytes().splitlines(keepends=True)
     search.journal.write_bytes(b"".join(lines[:-1]))  # the end of the last one is not told yet
     directory = next(search.directory.glob("003_*"))
+    report = (directory / "report.json").read_text()
     leave_running(directory)
-    jobs, _ = search.search()
-    assert search.trained == []
-    (running,) = [job for job in jobs if job.status == "running"]
-    assert running.error is not None
-    assert running.error.startswith(f"is being trained by process {os.getpid()} on ")
-    jobs, _ = search.search(rerun="all")
-    assert len(search.trained) == 3
-    assert read_report(directory)["status"] == "running"
+    capsys.readouterr()
+    ends_while_watched(monkeypatch, directory, report)
+    jobs, _ = search.search(rerun=rerun)
+    assert len(search.trained) == (3 if rerun == "all" else 0)
+    assert {job.status for job in jobs} == {"completed"}
+    assert known(search.directory) == known(finished)
+    assert f"is being trained by process {os.getpid()} on " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("rerun", [None, "failed", "all"])
-def test_a_job_of_a_grid_that_is_being_trained_elsewhere_is_not_started(search: Pretend, rerun: Any) -> None:
+def test_a_job_of_a_grid_that_is_being_trained_elsewhere_is_waited_for(
+    search: Pretend, rerun: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch = [[f"seed={seed}"] for seed in (1, 2, 3)]
     first = search.grid(batch)
+    report = (first[1].directory / "report.json").read_text()
     leave_running(first[1].directory)
+    ends_while_watched(monkeypatch, first[1].directory, report)
     second = search.grid(batch, rerun=rerun)
-    assert [job.status for job in second] == ["completed", "running", "completed"]
+    assert [(job.status, job.objective) for job in second] == [("completed", job.objective) for job in first]
     assert len(search.trained) == 3 + (2 if rerun == "all" else 0)
+
+
+def test_a_trial_whose_killed_driver_has_not_taken_its_job_along_yet_is_gone_on_with(
+    search: Pretend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search.end = lambda job, count: well(job, count) if count else {"status": "interrupted"}
+    search.search(n_trials=2)
+    directory = next(search.directory.glob("000_*"))
+    report = json.loads((directory / "report.json").read_text())
+    leave_running(directory)
+    gone = json.dumps({**report, "status": "running", "pid": 2**22 + 5})
+    ends_while_watched(monkeypatch, directory, gone)
+    jobs, troubles = search.search(n_trials=2)
+    assert ([job.status for job in jobs], troubles) == (["completed", "completed"], [])
+    assert len(search.trained) == 3
+    assert "the process that trained it is gone; it is begun again" in capsys.readouterr().out
+
+
+def test_a_job_that_another_process_began_as_this_one_was_about_to_is_waited_for(
+    search: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = search.grid([["seed=1"]])
+    report = (job.directory / "report.json").read_text()
+    shutil.rmtree(job.directory)
+    prepare = drive.prepare_directory
+
+    def late(job: Job) -> None:
+        job.directory.mkdir()
+        (job.directory / "report.json").write_text(report)
+        leave_running(job.directory)
+        monkeypatch.setattr(drive, "prepare_directory", prepare)
+        prepare(job)
+
+    monkeypatch.setattr(drive, "prepare_directory", late)
+    ends_while_watched(monkeypatch, job.directory, report)
+    (again,) = search.grid([["seed=1"]])
+    assert (again.status, again.objective) == ("completed", job.objective)
+    assert len(search.trained) == 1
+    assert not (search.directory / ".replaced").exists()
 
 
 def test_a_job_that_another_process_began_in_the_meantime_is_left_to_it(search: Pretend) -> None:

@@ -135,14 +135,12 @@ class _Driver:
     def start_jobs(self) -> None:
         """Start jobs while there is room for them."""
         while self._signals.first is None and self._pool.has_room and (job := self._next()) is not None:
-            problem = None
+            problem = self._begin(job) if job.plan in ("run", "resume") else None
             if job.plan == "watch":
-                self._display.say(f"{job.directory.name} {job.error}: watched, and begun again if that falls silent")
+                self._display.say(f"{job.directory.name} {job.error}: watched, and gone on with if that is gone")
                 self._elsewhere.add(job)
             elif job.plan == "rejoin":
                 self._pool.watch(job)
-            else:
-                problem = self._begin(job)
             self._show(job)
             if problem is not None:
                 self._over(job)
@@ -176,12 +174,13 @@ class _Driver:
             self._display.started(job)
 
     def _begin(self, job: Job) -> str | None:
-        """Start a job; where that can't be, the job says why, and the others go on."""
+        """Start a job; where that can't be, the job says why, and the others go on. Else None."""
         try:
             prepare_directory(job)
             self._pool.start(job, arguments_of(job, self._planner, self._flags))
         except ElsewhereError as error:
             job.status, job.error = "running", str(error)
+            return None if job.plan == "watch" else job.error
         except OSError as error:
             job.status, job.error = "failed", trouble(error, job.directory)
         else:

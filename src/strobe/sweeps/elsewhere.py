@@ -1,6 +1,6 @@
-"""Jobs of a sweep that other machines seem to train: of an earlier driver, whose machines may be gone with it."""
+"""Jobs that other processes seem to train: of an earlier driver, which may be gone, or by a person's hand."""
 
-from contextlib import suppress
+import socket
 
 from strobe.errors import ConfigError
 from strobe.record.alive import Watch
@@ -10,7 +10,7 @@ from strobe.sweeps.jobs import adopt
 
 
 class Elsewhere:
-    """Watches jobs until each has ended, or has fallen silent and may be begun again."""
+    """Watches jobs until each has ended, or is gone and may be begun again."""
 
     def __init__(self) -> None:
         self._watches: dict[Job, Watch] = {}
@@ -31,16 +31,19 @@ class Elsewhere:
 
 
 def _is_over(job: Job, watch: Watch) -> bool:
-    silent = watch.is_silent()
-    with suppress(ConfigError, OSError):  # what can't be read is begun anew
+    is_silent = watch.is_silent()
+    try:
         report = read_report(job.directory)
+        is_here = report.get("host") == socket.gethostname()
         if report["status"] == "running":
-            if not silent:
+            if is_here or not is_silent:  # of a process here the system knows, even of one that stands still
                 return False
             report = settle_report(job.directory, "preempted", "its machine is silent")
-        job.plan, job.status, job.error = "run", "waiting", None
-        adopt(job, report)
+    except (ConfigError, OSError) as error:
+        job.plan, job.error = "run", str(error)
+        return True
+    job.error = None
+    adopt(job, report)
     if job.plan != "skip":
-        job.plan = "run" if job.plan == "watch" else job.plan
-        job.error = "its machine is silent"
+        job.error = "the process that trained it is gone" if is_here else "its machine is silent"
     return True

@@ -7,8 +7,8 @@ from strobe.record.files import sweep_leftovers
 from strobe.record.layout import SUCCEEDED
 from strobe.sweeps.display import Display
 from strobe.sweeps.drive import Settings, StopSweepError, drive, only_one
-from strobe.sweeps.job import Job
-from strobe.sweeps.jobs import look_again, plan_jobs, rejoin
+from strobe.sweeps.job import Job, Plan
+from strobe.sweeps.jobs import plan_jobs, rejoin
 from strobe.sweeps.planning import Planner
 
 _ORDER = ("run", "resume", "watch")
@@ -59,23 +59,19 @@ def run_grid(
                 drive(lambda: next(todo, None), planner, settings, display, lambda job: None, found)
             except StopSweepError as error:
                 display.say(f"Stopped, because {error} and sweep.on_failure=stop")
-        for job in jobs:
-            if job.plan == "skip" and job.status == "running":
-                look_again(job)
     return jobs
 
 
 def _plan_line(jobs: Sequence[Job], settings: Settings) -> str:
-    plans = ["elsewhere" if job.plan in ("skip", "watch") and job.status == "running" else job.plan for job in jobs]
-    words = {
+    plans = [job.plan for job in jobs]
+    words: dict[Plan, str] = {
         "run": "to run",
         "resume": "to continue",
         "rejoin": "under way",
         "skip": "finished before",
-        "elsewhere": "being trained by other processes",
+        "watch": "being trained by other processes",
     }
-    counts = {plan: plans.count(plan) for plan in words}
-    parts = [f"{number} {words[plan]}" for plan, number in counts.items() if number] or ["no jobs"]
+    parts = [f"{plans.count(plan)} {word}" for plan, word in words.items() if plan in plans] or ["no jobs"]
     failed = sum(plan == "skip" and job.status not in SUCCEEDED for plan, job in zip(plans, jobs, strict=True))
     hint = f" ({failed} of them failed: sweep.rerun=failed tries them again)" if failed else ""
     counted = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"

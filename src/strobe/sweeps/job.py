@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from strobe.record.layout import Status
 
+Plan = Literal["run", "resume", "rejoin", "watch", "skip"]
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -47,7 +49,7 @@ class Job:
         hash: Of its config.
         demand: What it takes of the place where it runs.
         plan: ``run`` it, ``resume`` it from its checkpoint, ``rejoin`` it where an earlier driver has started it,
-            ``watch`` it because another machine seems to train it, or ``skip`` it.
+            ``watch`` it because another process seems to train it, or ``skip`` it.
         status: As in its report; ``waiting`` and ``running`` before it has one.
         objective: Once it is known.
         error: What went wrong, if anything did.
@@ -62,7 +64,7 @@ class Job:
     directory: Path
     hash: str
     demand: Demand = field(default_factory=Demand)
-    plan: Literal["run", "resume", "rejoin", "watch", "skip"] = "run"
+    plan: Plan = "run"
     status: Status = "waiting"
     objective: float | None = None
     error: str | None = None

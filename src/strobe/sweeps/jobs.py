@@ -4,7 +4,6 @@ import itertools
 import logging
 import re
 import shutil
-import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -39,7 +38,7 @@ _NAME_LIMIT = 120  # bytes; file systems take 255, and `.replaced` adds to it
 
 
 class ElsewhereError(Exception):
-    """Another process is training a job; the message says which."""
+    """Another process is training in the directory of a job; the message says which."""
 
 
 def plan_jobs(
@@ -152,11 +151,13 @@ def prepare_directory(job: Job) -> None:
     """Make room for a job that starts from the beginning: what lies there is kept, out of the way.
 
     Raises:
-        ElsewhereError: If another process trains in its directory.
+        ElsewhereError: If another process trains in its directory; if it trains this job, that is to be watched.
         OSError: If there can be no directory.
     """
     with suppress(ConfigError):
         if (report := read_report(job.directory))["status"] == "running":
+            if report.get("config_hash") == job.hash:
+                job.plan = "watch"
             raise ElsewhereError(being_trained(report))
     if job.plan == "run" and job.directory.exists():
         attic = job.directory.parent / ".replaced"
@@ -190,12 +191,12 @@ def _placed(job: Job) -> list[str]:
 def adopt(job: Job, report: Report, rerun: Rerun | None = None) -> None:
     """Decide about a job that has run before: skip what has ended, resume from a checkpoint, else begin anew.
 
-    One that another process is training is left to that; on another machine, as long as it is seen to go on.
+    One that another process is training is left to that for as long as it is seen to go on.
     """
     status = report["status"]
+    job.plan, job.status = "run", "waiting"
     if status == "running":
-        job.plan = "skip" if report.get("host") == socket.gethostname() else "watch"
-        job.status, job.error = status, being_trained(report)
+        job.plan, job.status, job.error = "watch", status, being_trained(report)
         return
     if has_ended(report, rerun):
         job.plan, job.status, job.objective = "skip", status, report.get("objective")
@@ -209,14 +210,13 @@ def rejoin(job: Job, engine: Engine, rerun: Rerun | None) -> None:
 
     One that has ended since it was planned is looked at again: it may have been under way until then.
     """
-    if job.plan == "skip" and job.status != "running":
+    if job.plan == "skip":
         return
     if engine.find(job):
         job.plan, job.status, job.error = "rejoin", "waiting", None
-    elif job.plan != "skip" and job.directory.exists():
+    elif job.directory.exists():
         with suppress(ConfigError):
             if (report := read_report(job.directory)).get("config_hash") == job.hash:
-                job.plan, job.status = "run", "waiting"
                 adopt(job, report, rerun)
 
 
@@ -224,15 +224,6 @@ def has_ended(report: Report, rerun: Rerun | None) -> bool:
     """Whether a run has ended, and is not to be run again."""
     again = rerun == "all" or (rerun == "failed" and report["status"] in FAILED)
     return report["status"] in (*SUCCEEDED, *FAILED) and not again
-
-
-def look_again(job: Job) -> None:
-    """Take down how a job ended that another process was training, if it has by now."""
-    with suppress(ConfigError):
-        report = read_report(job.directory)
-        if report["status"] != "running":
-            job.status, job.objective = report["status"], report.get("objective")
-            job.error = failure_line(report) or None
 
 
 def being_trained(report: Report) -> str:

@@ -72,7 +72,7 @@ class Trials:
                 continue
             job = self.finished_job(trial)
             rerun = self.settings.rerun == "all" or (self.settings.rerun == "failed" and job.status in FAILED)
-            if job.status != "running" and (rerun or self._is_missed(trial, job)):
+            if rerun or self._is_missed(trial, job):
                 found.add(trial.number)
         return found
 

@@ -40,6 +40,8 @@ def die_with_driver() -> None:
     """
     driver = multiprocessing.parent_process()
     assert driver is not None, "a job is started by multiprocessing"
+    if not driver.is_alive():  # killed as it forked this one, whose directory may be another driver's by now
+        os._exit(1)
 
     def watch() -> None:
         driver.join()
