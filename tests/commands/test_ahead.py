@@ -9,6 +9,7 @@ import pytest
 
 from strobe.commands import ahead, sweep
 from strobe.config.place import CONF
+from strobe.sweeps import warm
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         def start(self) -> None:
             modules.append(self.module)
 
-    monkeypatch.setattr(ahead, "WarmServer", Server)
+    monkeypatch.setattr(warm, "WarmServer", Server)
     monkeypatch.setattr(ahead, "settle_waiting", lambda busy: modules.append(busy))
     monkeypatch.setattr(ahead, "available_cpus", lambda: 4)
     monkeypatch.setattr(ahead, "visible_gpus", lambda: [])
@@ -100,5 +101,5 @@ def test_a_server_that_cannot_begin_is_left_for_later(
     def fails(module: str) -> None:
         raise error
 
-    monkeypatch.setattr(ahead, "WarmServer", fails)
+    monkeypatch.setattr(warm, "WarmServer", fails)
     ahead.begin_server(["-m", "seed=1,2"])

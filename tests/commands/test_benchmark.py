@@ -120,6 +120,8 @@ def test_commands_import_what_the_benchmark_does_or_the_other_checkout(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", "mine")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert "PYTHONDONTWRITEBYTECODE" not in surroundings()
     ours = surroundings()["PYTHONPATH"].split(os.pathsep)
     assert ours == [str(ROOT / "src"), str(tmp_path / "mine")]
     theirs = surroundings(Path("other"))["PYTHONPATH"].split(os.pathsep)

@@ -27,6 +27,7 @@ try:
     runpy.run_module("src.train", run_name="__main__", alter_sys=True)
 finally:
     print("IMPORTED", sorted({"torch", "lightning", "torchvision"} & set(sys.modules)))
+    print("OURS", *(name for name in sys.modules if name.startswith("strobe.")))
 """
 
 
@@ -70,6 +71,13 @@ def test_looking_at_the_config_needs_no_torch_and_leaves_no_file(
     done = light(empty, *arguments)
     assert done.returncode == 0
     assert [word for word in words if word not in done.stdout] == []
+
+
+@pytest.mark.parametrize("arguments", [["--cfg", "job"], ["optimzer.lr=0.1"]], ids=lambda value: " ".join(value))
+def test_what_runs_and_sweeps_need_is_imported_for_them_alone(empty: Path, arguments: list[str]) -> None:
+    (ours,) = (line.split() for line in light(empty, *arguments).stdout.splitlines() if line.startswith("OURS"))
+    of_runs = {f"strobe.{name}" for name in ("config.saved", "record.lock", "sweeps.warm", "machine.compiler")}
+    assert of_runs & set(ours) == set(), "a tenth of what such a command takes"
 
 
 MISTAKES = [

@@ -50,6 +50,9 @@ class Done:
 def surroundings(beside: Path | None = None, *, gpus: bool = False) -> dict[str, str]:
     """Variables for commands that run elsewhere: they import what this process does, and no GPU helps one of them.
 
+    Their modules are compiled once, in the warm-up, even where Python is asked not to keep what it has compiled: to
+    compile them again each time is no part of what anybody waits for elsewhere.
+
     Args:
         beside: Another checkout of this framework, to run its commands.
         gpus: Whether GPUs may be used, since all that are compared do.
@@ -60,7 +63,8 @@ def surroundings(beside: Path | None = None, *, gpus: bool = False) -> dict[str,
     kept = [place for place in inherited if beside is None and place not in first]
     # Without a GPU the variable stays as it is: to set it saves Lightning a look at each step.
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if visible_gpus() and not gpus else {}
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*first, *kept])), **hidden}
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**variables, "PYTHONPATH": os.pathsep.join(map(str, [*first, *kept])), **hidden}
 
 
 def run(

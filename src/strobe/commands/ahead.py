@@ -11,7 +11,6 @@ from strobe.config.place import CONF
 from strobe.config.slips import in_full
 from strobe.machine.devices import available_cpus, visible_gpus
 from strobe.machine.threads import settle_waiting
-from strobe.sweeps.warm import WarmServer
 
 JOBS_OF = "strobe.commands.sweep"  # the module that has what a job's process does
 
@@ -36,6 +35,8 @@ def begin_server(arguments: Sequence[str]) -> None:
         return
     if count is None and (visible_gpus() or any(map(_OTHER_SHARES.fullmatch, arguments))):
         return
+    from strobe.sweeps.warm import WarmServer  # multiprocessing: only for a sweep
+
     with suppress(OSError, ValueError):  # which is said, in words, where the server is needed
         if not _may_go_elsewhere():
             settle_waiting((count or available_cpus()) - 1)  # each other job keeps a core busy

@@ -12,15 +12,11 @@ from omegaconf import DictConfig
 
 from strobe.commands.arguments import flag_values, parts_of
 from strobe.config.compose import CONF
-from strobe.config.saved import damage_named, not_signed, saved_config
-from strobe.config.strangers import Allowed, links_out
 from strobe.config.values import problems
 from strobe.distributed import slurm
 from strobe.errors import ConfigError, require
 from strobe.machine.rank import process_rank
 from strobe.machine.secrets import to_give_again
-from strobe.record.config_file import read_config
-from strobe.record.lock import require_idle
 
 RESUME_IN_A_FILE = "resume: stands in a config file; it has to be typed: resume=<run dir>"
 
@@ -68,6 +64,12 @@ def resumed_run(arguments: Sequence[str], trusted: Sequence[str]) -> Resumed | N
         raise ConfigError("resume= continues one run and can't be combined with -m")
     if elsewhere := [override for override in of_hydra if override.lstrip("+").startswith("hydra.run.dir=")]:
         raise ConfigError(f"{elsewhere[0]}: a run is resumed in its own directory; leave it out")
+    # what reads a saved config: only where there is one
+    from strobe.config.saved import damage_named, not_signed, saved_config
+    from strobe.config.strangers import Allowed, links_out
+    from strobe.record.config_file import read_config
+    from strobe.record.lock import require_idle
+
     directory = Path(value.strip("'\"")).resolve()
     allowed = Allowed.of(trusted, arguments, [CONF, *_config_folders(flags, of_hydra)])
     cfg = saved_config(directory, typed, allowed)

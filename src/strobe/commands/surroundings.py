@@ -6,7 +6,6 @@ from pathlib import Path
 
 from strobe.errors import ConfigError
 from strobe.machine.collecting import held_off
-from strobe.machine.compiler import put_off_the_compiler
 from strobe.machine.streams import settle_streams
 from strobe.machine.terminal import exit_code
 from strobe.machine.transient import doing
@@ -29,6 +28,8 @@ def settle() -> None:
 @contextmanager
 def importing() -> Iterator[None]:
     """Around the imports of torch and Lightning, which take seconds: say so, and spare what can be spared."""
+    from strobe.machine.compiler import put_off_the_compiler  # nothing that a command without torch needs
+
     put_off_the_compiler()
     with doing("importing torch and Lightning"), held_off():
         yield

@@ -31,7 +31,6 @@ from strobe.commands.versions import versions
 from strobe.config.compose import CONF
 from strobe.config.nothing import said_plainly
 from strobe.config.overrides import explain, is_no_name, misspelt
-from strobe.config.saved import damage_named
 from strobe.config.slips import in_full
 from strobe.config.unheard import unheard_of
 from strobe.config.values import objective, problems
@@ -78,6 +77,7 @@ def trained(handed: DictConfig | None) -> int:
                 return 0
             with importing():
                 from strobe.config.checks import problems_with_libraries  # nothing that the run names is called
+                from strobe.config.saved import damage_named  # imported by now
 
             with damage_named(Path(resumed.cfg.resume)):
                 require(problems_with_libraries(resumed.cfg))

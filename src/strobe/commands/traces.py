@@ -12,8 +12,6 @@ from pathlib import Path
 from strobe.errors import ConfigError
 from strobe.machine.rank import process_rank
 from strobe.record.layout import CHANGES, CHECKPOINTS, CONFIG, EPOCHS, PACKAGES, REPORT
-from strobe.record.lock import require_idle
-from strobe.record.report import read_report
 
 _OURS = (REPORT, CONFIG, PACKAGES, CHANGES, ".hydra", "tensorboard")
 
@@ -104,6 +102,9 @@ def _remove(folders: Sequence[Path]) -> None:
 
 
 def _holds_anothers_run(directory: Path) -> bool:
+    from strobe.record.lock import require_idle  # what a command that is refused early has no use for
+    from strobe.record.report import read_report
+
     try:
         require_idle(directory)
         return (directory / REPORT).exists() and read_report(directory).get("pid") != os.getpid()

@@ -8,6 +8,7 @@ from strobe.commands.ahead import begin_server
 from strobe.commands.surroundings import settle
 from strobe.commands.traces import take_back
 from strobe.errors import ConfigError
+from strobe.machine.collecting import held_off
 from strobe.machine.secrets import learn_typed
 from strobe.machine.streams import answer
 from strobe.machine.terminal import exit_code
@@ -31,7 +32,8 @@ def main(handed: "DictConfig | None" = None) -> int:
         return _helped(sys.argv[1:])
     try:
         begin_server(sys.argv[1:])
-        from strobe.commands.through_hydra import trained  # Hydra: the server comes first
+        with held_off():
+            from strobe.commands.through_hydra import trained  # Hydra: the server comes first
     except KeyboardInterrupt as interrupt:
         return exit_code(interrupt)
 
