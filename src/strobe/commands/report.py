@@ -10,6 +10,7 @@ from strobe.commands.parser import Parser
 from strobe.commands.run_argument import require_run
 from strobe.commands.shorthand import run_directory
 from strobe.errors import ConfigError
+from strobe.machine.collecting import held_off
 from strobe.machine.disk import disk_error
 from strobe.machine.logs import log_to_terminal
 from strobe.machine.streams import answer, answer_columns
@@ -47,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return answer(difference(*options.diff))
         with doing("comparing the runs and drawing the report"):
-            from strobe.report.write import write_report  # matplotlib: not for --help or --diff
+            with held_off():
+                from strobe.report.write import write_report  # matplotlib: not for --help or --diff
 
             told, places, known = _looked_up(options.directories, wanted(options))
             is_run = len(options.directories) == 1 and os.path.lexists(options.directories[0] / REPORT)
