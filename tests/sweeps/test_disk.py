@@ -146,7 +146,7 @@ def test_a_fault_of_the_driver_lets_its_jobs_save_their_checkpoints(
         raise LookupError("of our own")
 
     settings: Any = SimpleNamespace(
-        engine=Busy(End(code=0)), job_timeout=None, retries=0, on_failure="continue", meanwhile=lambda: None
+        engine=Busy(End(code=0)), job_timeout=None, retries=0, rerun=None, on_failure="continue", meanwhile=lambda: None
     )
     planner: Any = SimpleNamespace(hydra_overrides=[])
     todo = jobs()
@@ -204,7 +204,7 @@ def test_who_leaves_a_sweep_alone_waits_until_all_of_it_has_arrived(tmp_path: Pa
 
     engine = Late(End())
     settings: Any = SimpleNamespace(
-        engine=engine, job_timeout=None, retries=0, on_failure="continue", meanwhile=lambda: None
+        engine=engine, job_timeout=None, retries=0, rerun=None, on_failure="continue", meanwhile=lambda: None
     )
     planner: Any = SimpleNamespace(hydra_overrides=[])
     todo = iter([job(tmp_path / "000"), job(tmp_path / "001")])

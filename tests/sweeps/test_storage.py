@@ -19,6 +19,7 @@ from strobe.record import journal
 from strobe.record.alive import Watch
 from strobe.record.journal import Journal, heal
 from strobe.record.journal_lines import line_of, record_of
+from strobe.record.lock import RunLock
 from strobe.record.report import read_report
 from strobe.record.study import open_study, study_storage
 from strobe.sweeps import drive, elsewhere
@@ -546,11 +547,15 @@ def leave_running(directory: Path, **fields: Any) -> None:
 
 
 def ends_while_watched(monkeypatch: pytest.MonkeyPatch, directory: Path, text: str) -> None:
-    """The other process ends once it is looked at, and that is what its run's report says then."""
+    """Another process trains; it ends once it has been looked at twice, and that is what its run's report says then."""
+    lock = RunLock(directory)
+    looks = iter([False, True])
 
     class Watched(Watch):
         def is_silent(self) -> bool:
-            (directory / "report.json").write_text(text)
+            if next(looks, False):
+                (directory / "report.json").write_text(text)
+                lock.release()
             return super().is_silent()
 
     monkeypatch.setattr(elsewhere, "Watch", Watched)
@@ -622,25 +627,55 @@ def test_a_job_that_another_process_began_as_this_one_was_about_to_is_waited_for
         (job.directory / "report.json").write_text(report)
         leave_running(job.directory)
         monkeypatch.setattr(drive, "prepare_directory", prepare)
+        ends_while_watched(monkeypatch, job.directory, report)
         prepare(job)
 
     monkeypatch.setattr(drive, "prepare_directory", late)
-    ends_while_watched(monkeypatch, job.directory, report)
     (again,) = search.grid([["seed=1"]])
     assert (again.status, again.objective) == ("completed", job.objective)
     assert len(search.trained) == 1
     assert not (search.directory / ".replaced").exists()
 
 
-def test_a_job_that_another_process_began_in_the_meantime_is_left_to_it(search: Pretend) -> None:
+def test_a_job_whose_directory_another_experiment_is_trained_in_waits_for_its_end(
+    search: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (job,) = search.grid([["seed=1"]])
-    report = json.loads((job.directory / "report.json").read_text())
-    (job.directory / "report.json").write_text(json.dumps({**report, "config_hash": "of another"}))
-    leave_running(job.directory, config_hash="of another")  # unknown to the plan, in the same directory
+    other = json.dumps(json.loads((job.directory / "report.json").read_text()) | {"config_hash": "of another"})
+    (job.directory / "report.json").write_text(other)  # unknown to the plan, in the same directory
+    leave_running(job.directory)
+    ends_while_watched(monkeypatch, job.directory, other)
     (again,) = search.grid([["seed=1"]])
-    assert (again.status, again.began) == ("running", False)
+    assert (again.status, again.objective) == ("completed", job.objective)
+    assert len(search.trained) == 2
+    (replaced,) = (search.directory / ".replaced").iterdir()
+    assert (replaced / "report.json").read_text() == other
+
+
+@pytest.mark.parametrize("rerun", [None, "failed", "all"])
+def test_a_running_run_s_copy_is_nobody_s_and_is_gone_on_with(search: Pretend, rerun: Any) -> None:
+    (job,) = search.grid([["seed=1"]])
+    leave_running(job.directory)  # by a process that lives, and holds no lock
+    (job.directory / "checkpoints").mkdir()
+    (job.directory / "checkpoints" / "last.ckpt").touch()
+    (again,) = search.grid([["seed=1"]], rerun=rerun)
+    assert (again.status, again.plan) == ("completed", "run" if rerun == "all" else "resume")
+    assert len(search.trained) == 2
+
+
+def test_a_job_that_lost_its_run_to_a_process_that_has_not_begun_yet_is_waited_for(
+    search: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search.end = lambda job, count: {"status": "interrupted"}
+    (job,) = search.grid([["seed=1"]])
+    (job.directory / "checkpoints").mkdir()
+    (job.directory / "checkpoints" / "last.ckpt").touch()
+    report = json.loads((job.directory / "report.json").read_text())
+    done = json.dumps({**report, "status": "completed", "objective": 0.5})
+    ends_while_watched(monkeypatch, job.directory, done)  # it says `interrupted` until then
+    (again,) = search.grid([["seed=1"]])
+    assert (again.status, again.objective) == ("completed", 0.5)
     assert len(search.trained) == 1
-    assert not (search.directory / ".replaced").exists()
 
 
 # Full disks

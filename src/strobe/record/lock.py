@@ -70,6 +70,25 @@ def require_idle(directory: Path) -> None:
     RunLock(directory).release()
 
 
+def is_held(directory: Path) -> bool | None:
+    """Whether a process trains in a directory, as the system's locks have it; None where the file system has none.
+
+    Whoever trains holds the lock before its report says ``running``, and until its end is written down. A process on
+    a machine that does not share locks with this one is not seen.
+    """
+    try:
+        file = _locked(directory)
+    except FileNotFoundError:
+        return False
+    except ConfigError:
+        return True
+    if file is None:
+        return None
+    _held.remove(file)
+    os.close(file)
+    return False
+
+
 def _locked(directory: Path) -> int | None:
     """A file descriptor that holds the lock; None where the file system has no locks.
 

@@ -116,7 +116,7 @@ class _Driver:
         self._next_job, self._ended = next_job, ended
         self._planner, self._flags = planner, command_flags(sys.argv[1:])
         self._settings, self._display, self._pool, self._signals = settings, display, pool, signals
-        self._elsewhere = Elsewhere()
+        self._elsewhere = Elsewhere(settings.rerun)
         self._shown: set[Job] = set()
 
     @property
@@ -135,21 +135,16 @@ class _Driver:
     def start_jobs(self) -> None:
         """Start jobs while there is room for them."""
         while self._signals.first is None and self._pool.has_room and (job := self._next()) is not None:
-            problem = self._begin(job) if job.plan in ("run", "resume") else None
-            if job.plan == "watch":
-                self._display.say(f"{job.directory.name} {job.error}: watched, and gone on with if that is gone")
-                self._elsewhere.add(job)
-            elif job.plan == "rejoin":
-                self._pool.watch(job)
+            is_under_way = self._begin(job)
             self._show(job)
-            if problem is not None:
-                self._over(job)
+            if not is_under_way:
+                self._take_down(job)
 
     def collect(self) -> None:
         """Wait until jobs have ended, or a second, and take down how."""
         known = set(self._pool.lost)
         for job in self._pool.wait(timeout=1.0):
-            self._over(job)
+            self._take_down(job)
         for job in self._elsewhere.over():
             if job.plan == "skip":
                 self._over(job)
@@ -173,19 +168,32 @@ class _Driver:
             self._shown.add(job)
             self._display.started(job)
 
-    def _begin(self, job: Job) -> str | None:
-        """Start a job; where that can't be, the job says why, and the others go on. Else None."""
+    def _begin(self, job: Job) -> bool:
+        """Start a job, or take it over; where that can't be, the job says why, and the others go on."""
+        if job.plan == "watch":
+            return False
         try:
+            if job.plan == "rejoin":
+                self._pool.watch(job)
+                return True
             prepare_directory(job)
             self._pool.start(job, arguments_of(job, self._planner, self._flags))
         except ElsewhereError as error:
-            job.status, job.error = "running", str(error)
-            return None if job.plan == "watch" else job.error
+            job.plan, job.status, job.error = "watch", "running", str(error)
         except OSError as error:
             job.status, job.error = "failed", trouble(error, job.directory)
         else:
-            return None
-        return job.error
+            return True
+        return False
+
+    def _take_down(self, job: Job) -> None:
+        """A job is over here: for good, or because another process trains it."""
+        if job.plan == "watch":
+            then = "left to that" if self._settings.engine.detaches else "watched, and gone on with if that is gone"
+            self._display.say(f"{job.directory.name} {job.error}: {then}")
+            self._elsewhere.add(job)
+        else:
+            self._over(job)
 
     def _over(self, job: Job) -> None:
         self._ended(job)

@@ -19,6 +19,7 @@ from strobe.machine.text import printable
 from strobe.record.find import has_checkpoint
 from strobe.record.identity import config_hash
 from strobe.record.layout import FAILED, REPORT, SUCCEEDED
+from strobe.record.lock import is_held
 from strobe.record.report import Report, failure_line, read_report
 from strobe.sweeps.engine import Engine
 from strobe.sweeps.handed import Handed
@@ -151,14 +152,14 @@ def prepare_directory(job: Job) -> None:
     """Make room for a job that starts from the beginning: what lies there is kept, out of the way.
 
     Raises:
-        ElsewhereError: If another process trains in its directory; if it trains this job, that is to be watched.
+        ElsewhereError: If another process trains in its directory.
         OSError: If there can be no directory.
     """
     with suppress(ConfigError):
         if (report := read_report(job.directory))["status"] == "running":
-            if report.get("config_hash") == job.hash:
-                job.plan = "watch"
             raise ElsewhereError(being_trained(report))
+    if is_held(job.directory):
+        raise ElsewhereError(being_trained())
     if job.plan == "run" and job.directory.exists():
         attic = job.directory.parent / ".replaced"
         attic.mkdir(exist_ok=True)
@@ -217,6 +218,7 @@ def rejoin(job: Job, engine: Engine, rerun: Rerun | None) -> None:
     elif job.directory.exists():
         with suppress(ConfigError):
             if (report := read_report(job.directory)).get("config_hash") == job.hash:
+                job.error = None
                 adopt(job, report, rerun)
 
 
@@ -226,9 +228,10 @@ def has_ended(report: Report, rerun: Rerun | None) -> bool:
     return report["status"] in (*SUCCEEDED, *FAILED) and not again
 
 
-def being_trained(report: Report) -> str:
-    """Who is training a run, in words."""
-    return f"is being trained by process {report.get('pid')} on {report.get('host')}"
+def being_trained(report: Report | None = None) -> str:
+    """Who is training a run, in words; None where its report doesn't say so yet."""
+    who = "another process" if report is None else f"process {report.get('pid')} on {report.get('host')}"
+    return f"is being trained by {who}"
 
 
 def _key(override: str) -> str:

@@ -13,6 +13,7 @@ from strobe.errors import ConfigError
 from strobe.machine.disk import trouble
 from strobe.machine.text import printable
 from strobe.record.layout import FAILED, REPORT, STOPPED, SUCCEEDED, Status
+from strobe.record.lock import is_held
 from strobe.record.report import Report, failure_line, read_report, settle_report
 from strobe.sweeps.engine import End, Engine
 from strobe.sweeps.job import Job
@@ -199,8 +200,9 @@ def _settle(job: Job, end: End, entry: _UnderWay) -> None:
                 job.directory.rmdir()
             return
         report = Report(status="died")
-    if report["status"] == "running" and end.how == "exited" and _left_it(end, report):
-        job.status, job.error = "running", being_trained(report)
+    if end.how == "exited" and _left_it(job, end, report):
+        job.plan, job.status = "watch", "running"
+        job.error = being_trained(report if report["status"] == "running" else None)
         return
     failure: str | None = None
     status: Status = "failed"
@@ -227,9 +229,12 @@ def _settle(job: Job, end: End, entry: _UnderWay) -> None:
     job.error = failure_line(report) or None
 
 
-def _left_it(end: End, report: Report) -> bool:
+def _left_it(job: Job, end: End, report: Report) -> bool:
     """Whether a job has left its run to another process, which trains it; where no code tells, that one's life does."""
-    return end.code == ConfigError.exit_code or (end.code is None and report.get("host") == socket.gethostname())
+    is_running = report["status"] == "running"
+    if end.code == ConfigError.exit_code:
+        return is_running or is_held(job.directory) is True
+    return is_running and end.code is None and report.get("host") == socket.gethostname()
 
 
 def _described(code: int | None) -> str:

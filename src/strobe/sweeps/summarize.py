@@ -41,7 +41,7 @@ def summarize(
     directory = settings.directory
     sweep_leftovers(directory, older_than_s=_OLD_S)
     lines = list(troubles)
-    left = [job for job in jobs if job.began and job.status in ("waiting", "running")]
+    left = [job for job in jobs if (job.began or job.plan == "watch") and job.status in ("waiting", "running")]
     if left:
         log.info("under way    %d of %d jobs; the same command collects them", len(left), len(jobs))
     if left and len(left) == len(jobs):  # a sweep that was left alone

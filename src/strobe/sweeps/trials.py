@@ -120,7 +120,7 @@ class Trials:
         if (report := self.report_of(job)) is not None:
             adopt(job, report)
         if job.plan != "skip":
-            job.plan, job.status = "skip", _ENDS[trial.state]
+            job.plan, job.status, job.error = "skip", _ENDS[trial.state], None
         if job.objective is None and job.status == "completed" and trial.values and not self.search.objectives:
             job.objective = trial.values[0]
         return job
