@@ -39,13 +39,13 @@ class Elsewhere:
     def _is_over(self, job: Job, watch: Watch) -> bool:
         is_silent = watch.is_silent()
         try:
-            is_trained = is_held(job.directory)
-            if is_trained:
+            if is_held(job.directory):
                 return False
             report = read_report(job.directory)
             is_far = report.get("host") != socket.gethostname()
             if report["status"] == "running":
-                if not (is_silent if is_far else is_trained is False):  # else it is gone, or this is a copy's report
+                # Where locks are, and nobody holds this one, also now that the report was read: that is a copy's.
+                if not (is_silent if is_far else is_held(job.directory) is False):
                     return False
                 report = settle_report(job.directory, "preempted", "the process that trained it is gone")
             self._decide(job, report)
