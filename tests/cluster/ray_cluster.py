@@ -71,7 +71,7 @@ class RayCluster:
     def kill(self, name: str) -> None:
         """End a node's processes at once, as if its machine had lost its power."""
         node = psutil.Process(self._pids.pop(name))
-        _end([*node.children(recursive=True), node])
+        _end([node, *node.children(recursive=True)])  # the raylet first: else it may see its workers die, and say so
         self._asked(f"forget {name}")
 
     def restore(self, *names: str) -> None:

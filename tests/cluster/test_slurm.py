@@ -122,13 +122,16 @@ def test_a_job_trains_on_both_nodes(sweep: Sweeps, tmp_path: Path) -> None:
 
 
 def test_a_sweep_that_was_left_alone_is_collected_later(sweep: Sweeps, slurm: Slurm, tmp_path: Path) -> None:
-    code, output = finish(sweep("seed=1,2", "hydra.launcher.detach=true", "hydra.launcher.slots=1"))
+    arguments = ("seed=1,2", *patient(tmp_path / "gate"))
+    code, output = finish(sweep(*arguments, "hydra.launcher.detach=true", "hydra.launcher.slots=1"))
     assert code == 0, output
     assert "2 of 2 jobs; the same command collects them" in output
     assert len(slurm.jobs()) >= 2
-    code, output = finish(sweep("seed=1,2"))
+    second = sweep(*arguments)
+    says(second, "2 under way")
+    (tmp_path / "gate").touch()
+    code, output = finish(second)
     assert (code, statuses(tmp_path)) == (0, ["completed"] * 2), output
-    assert "2 under way" in output
     assert [starts(path) for path in (tmp_path / "outputs/sweeps/s").glob("[0-9]*")] == [1, 1]
 
 

@@ -20,7 +20,7 @@ _ORIGIN = re.compile(r"^(\[[^\]]*\] *)?([\w./]+:\d+: *)?")  # [2026-11-26 22:03:
 
 _PROBE_S = 4.0  # until a port has answered
 _IMPORT_S = 60.0  # of Ray, from a slow disk
-_CONNECT_S = 6.0  # more than a cluster ever takes
+_CONNECT_S = 20.0  # more than a cluster ever takes, on a busy machine too
 _START_S = 120.0  # of a cluster of our own, or until the files of a runtime environment are where they should be
 _LEAVE_S = 15.0
 
