@@ -1,5 +1,7 @@
 """Threads wait as the user has said, else so that a busy neighbour does not stop them."""
 
+import os
+import subprocess
 import sys
 from typing import NamedTuple
 
@@ -67,3 +69,49 @@ def test_neighbours_are_what_else_works_on_the_cores_of_this_process(
     neighbours = Neighbours()
     now = next(looks)
     assert neighbours.cores() == cores
+
+
+def test_a_process_may_be_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(threads.time, "monotonic", lambda: now)
+    monkeypatch.setattr(threads.time, "process_time", lambda: 0.0)
+    monkeypatch.setattr(threads.psutil, "cpu_times", lambda percpu: [Core(2 * now)])
+    monkeypatch.setattr(threads.psutil.Process, "cpu_affinity", lambda process: [0])
+    monkeypatch.setattr(threads.psutil.Process, "cpu_times", lambda process: (now, now / 2, 7.0))
+    neighbours = Neighbours(besides=os.getpid())
+    now = 2.0
+    assert neighbours.cores() == 0.5
+    assert Neighbours(besides=2**22 + 5).cores() == 0.0
+
+
+_BEFORE_TORCH = """
+import os, sys
+from strobe.machine.threads import Neighbours
+Neighbours.cores = lambda neighbours: 0.0 if "torch" in sys.modules else 1.0
+{}
+assert "torch" in sys.modules
+print(os.environ.get("GOMP_SPINCOUNT"))
+"""
+
+
+@pytest.mark.parametrize(
+    "importing",
+    [
+        "from strobe.commands.surroundings import importing\nwith importing():\n    import torch",
+        "from strobe.sweeps.warm import _warm_up\n_warm_up(os.getppid(), 'strobe.commands.sweep')",
+    ],
+    ids=["a command", "the server of a sweep's jobs"],
+)
+def test_whatever_imports_torch_looks_at_the_neighbours_before(importing: str) -> None:
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _BEFORE_TORCH.format(importing)],
+        env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    assert done.stdout.split() == [str(SPINS)]

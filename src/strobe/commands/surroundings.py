@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from strobe.errors import ConfigError
@@ -28,8 +29,12 @@ def settle() -> None:
 @contextmanager
 def importing() -> Iterator[None]:
     """Around the imports of torch and Lightning, which take seconds: say so, and spare what can be spared."""
-    from strobe.machine.compiler import put_off_the_compiler  # nothing that a command without torch needs
+    # nothing that a command without torch needs
+    from strobe.machine.compiler import put_off_the_compiler
+    from strobe.machine.threads import NEIGHBOURS, settle_waiting
 
     put_off_the_compiler()
     with doing("importing torch and Lightning"), held_off():
+        import_module("numpy")  # a tenth of a second, in which neighbours are looked at, and before any OpenMP
+        settle_waiting(NEIGHBOURS.cores())
         yield

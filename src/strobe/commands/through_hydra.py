@@ -39,7 +39,6 @@ from strobe.errors import ConfigError, require
 from strobe.machine.secrets import learn_url
 from strobe.machine.streams import answer
 from strobe.machine.terminal import exit_code
-from strobe.machine.threads import NEIGHBOURS, settle_waiting
 from strobe.record.layout import STORAGE_VARIABLE
 
 _OF_FLAGS = ("Only one of --run, --multirun", "The --resolve flag")  # Hydra's own, raised as a ValueError
@@ -136,7 +135,6 @@ def _story(cfg: DictConfig, overrides: Sequence[str]) -> float | None:
         if hydra_config.mode == RunMode.RUN:
             require(idle_choices(hydra_config))
         require(problems(cfg))
-        settle_waiting(NEIGHBOURS.cores())
         # torch and lightning take seconds: they are imported once the config is known to be right
         with importing():
             from strobe.run.story import train

@@ -20,15 +20,20 @@ _SHORTEST_S = 0.1  # the system counts in hundredths of a second
 
 
 class Neighbours:
-    """What others use of the cores that this process may use, from now on."""
+    """What others use of the cores that this process may use, from now on.
 
-    def __init__(self) -> None:
-        self._since, self._used = time.monotonic(), _used_by_others_s()
+    Args:
+        besides: A process that is none of them; None for this one alone.
+    """
+
+    def __init__(self, besides: int | None = None) -> None:
+        self._besides = besides
+        self._since, self._used = time.monotonic(), _used_by_others_s(besides)
 
     def cores(self) -> float:
         """How many they have kept busy; 0 where too little time has passed to tell, or the system does not say."""
         passed = time.monotonic() - self._since
-        used = _used_by_others_s()
+        used = _used_by_others_s(self._besides)
         if passed < _SHORTEST_S or used is None or self._used is None:
             return 0.0
         return max(0.0, used - self._used) / passed
@@ -52,16 +57,18 @@ def waiting() -> str | None:
     return next((f"{name}={os.environ[name]}" for name in _VARIABLES if os.environ.get(name)), None)
 
 
-def _used_by_others_s() -> float | None:
+def _used_by_others_s(besides: int | None) -> float | None:
     """Seconds for which the cores have worked for others, or were kept from this machine; None where nobody counts."""
     try:
+        theirs = 0.0 if besides is None else sum(psutil.Process(besides).cpu_times()[:2])
         allowed = psutil.Process().cpu_affinity()
         cores = psutil.cpu_times(percpu=True)
         times = [cores[number] for number in allowed]
     except (AttributeError, IndexError, OSError, psutil.Error):
         return None
     free = ("idle", "iowait", "guest", "guest_nice")  # a guest's time is in the user's already
-    return sum(sum(core) - sum(getattr(core, name, 0.0) for name in free) for core in times) - time.process_time()
+    used = sum(sum(core) - sum(getattr(core, name, 0.0) for name in free) for core in times)
+    return used - theirs - time.process_time()
 
 
 NEIGHBOURS = Neighbours()

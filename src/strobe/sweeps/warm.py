@@ -13,10 +13,12 @@ from typing import Any
 from strobe.machine.collecting import held_off
 from strobe.machine.compiler import put_off_the_compiler
 from strobe.machine.signals import hangup_signals, ignored
+from strobe.machine.threads import Neighbours, settle_waiting
 
 _VARIABLE = "STROBE_WARM_SERVER"  # makes a process that imports this module one: its driver, what it imports besides
 _LOOK_S = 0.1  # between two looks whether the driver is still there
 _WORKER = "strobe.sweeps.worker"
+_CROWDED = 2  # the driver and the server, both busy then, leave a neighbour half of what it would take
 
 
 class WarmServer:
@@ -57,15 +59,21 @@ def _warm_up(driver: int, module: str) -> None:
 
     watcher = threading.Thread(target=watch, name="end-with-driver")
     watcher.start()
+    neighbours = Neighbours(besides=driver)
     put_off_the_compiler()  # a job that compiles imports it
     with held_off():
-        for name in (_WORKER, module):
-            with suppress(ImportError):  # which each job says anew, in its log
-                import_module(name)
+        _import(module)  # without torch: meanwhile neighbours are looked at
+        settle_waiting(_CROWDED * neighbours.cores())
+        _import(_WORKER)
     warm.set()
     watcher.join()  # what is forked must have no other thread
     atexit.register(_leave, os.getpid())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # of jobs; multiprocessing has the server ignore it
+
+
+def _import(name: str) -> None:
+    with suppress(ImportError):  # which each job says anew, in its log
+        import_module(name)
 
 
 def _leave(server: int) -> None:
