@@ -16,7 +16,7 @@ import pytest
 
 from strobe.errors import ConfigError
 from strobe.record import lock, run_record
-from strobe.record.lock import RunLock, require_idle
+from strobe.record.lock import RunLock, is_held, require_idle
 from strobe.record.report import read_report
 from strobe.record.run_record import RunRecord
 from tests.conftest import ROOT, Train, report
@@ -101,6 +101,24 @@ def test_a_lock_that_is_held_elsewhere_is_one_however_that_is_said(
     monkeypatch.setattr(lock.fcntl, "flock", held)
     with pytest.raises(ConfigError, match="is being trained by another process"):
         require_idle(tmp_path)
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.ESTALE, errno.EMFILE])
+def test_whether_a_directory_is_held_is_known_or_not_and_nothing_is_left_locked(
+    tmp_path: Path, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert is_held(tmp_path / "nowhere") is False
+    held = RunLock(tmp_path)
+    assert is_held(tmp_path) is True
+    held.release()
+    assert is_held(tmp_path) is False
+    RunLock(tmp_path).release()
+
+    def fails(*arguments: Any) -> int:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "open", fails)
+    assert is_held(tmp_path) is None
 
 
 def test_a_run_says_that_it_is_alive_while_nothing_else_is_written(

@@ -28,6 +28,7 @@ from strobe.sweeps.planning import Planner
 from tests.sweeps.pretend import Pretend, well
 
 Known = dict[int, tuple[Any, ...]]
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture
@@ -678,10 +679,55 @@ def test_a_job_that_lost_its_run_to_a_process_that_has_not_begun_yet_is_waited_f
     assert len(search.trained) == 1
 
 
+@pytest.mark.parametrize("rerun", [None, "failed"])
+def test_a_process_that_ends_before_it_trains_changes_nothing_of_what_is_to_be_done(
+    search: Pretend, monkeypatch: pytest.MonkeyPatch, rerun: Any
+) -> None:
+    search.end = lambda job, count: well(job, count) | ({} if count else {"status": "failed"})
+    (job,) = search.grid([["seed=1"]])
+    ends_while_watched(monkeypatch, job.directory, (job.directory / "report.json").read_text())
+    (again,) = search.grid([["seed=1"]], rerun=rerun)
+    assert again.status == ("failed" if rerun is None else "completed")
+    assert len(search.trained) == (1 if rerun is None else 2)
+
+
+def test_a_job_that_this_sweep_began_is_gone_on_with_whatever_is_to_be_run_again(
+    search: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = search.grid([["seed=1"]])
+    (job.directory / "checkpoints").mkdir()
+    (job.directory / "checkpoints" / "last.ckpt").touch()
+    stopped = json.dumps(json.loads((job.directory / "report.json").read_text()) | {"status": "preempted"})
+    (job.directory / "report.json").write_text(stopped)
+    for began, plan in ((True, "resume"), (False, "run")):
+        job.plan, job.began = "watch", began
+        watched = elsewhere.Elsewhere("all")
+        watched.add(job)
+        assert watched.over() == [job]
+        assert (job.plan, job.status, job.began) == (plan, "waiting", False)
+
+
+def test_what_cannot_be_looked_at_is_looked_at_again_until_it_has_been_silent_for_long(
+    search: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = search.grid([["seed=1"]])
+    leave_running(job.directory)  # of a copy
+    job.plan = "watch"
+    watched = elsewhere.Elsewhere(None)
+    watched.add(job)
+
+    def full(*arguments: Any) -> None:
+        raise FULL
+
+    monkeypatch.setattr(elsewhere, "settle_report", full)
+    assert watched.over() == []
+    monkeypatch.setattr(Watch, "is_silent", lambda watch: True)
+    assert watched.over() == [job]
+    assert (job.plan, job.status) == ("run", "waiting")
+    assert "No space left on device" in str(job.error)
+
+
 # Full disks
-
-
-FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def fails_from(monkeypatch: pytest.MonkeyPatch, write: int, until: int) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 
 from strobe.errors import ConfigError
@@ -34,7 +33,6 @@ def importing() -> Iterator[None]:
     from strobe.machine.threads import NEIGHBOURS, settle_waiting
 
     put_off_the_compiler()
+    settle_waiting(NEIGHBOURS.cores())  # 0 where they were not looked at for a while, as `train` does
     with doing("importing torch and Lightning"), held_off():
-        import_module("numpy")  # a tenth of a second, in which neighbours are looked at, and before any OpenMP
-        settle_waiting(NEIGHBOURS.cores())
         yield

@@ -71,7 +71,7 @@ def require_idle(directory: Path) -> None:
 
 
 def is_held(directory: Path) -> bool | None:
-    """Whether a process trains in a directory, as the system's locks have it; None where the file system has none.
+    """Whether a process trains in a directory, as the system's locks have it; None where these can't be asked.
 
     Whoever trains holds the lock before its report says ``running``, and until its end is written down. A process on
     a machine that does not share locks with this one is not seen.
@@ -82,6 +82,8 @@ def is_held(directory: Path) -> bool | None:
         return False
     except ConfigError:
         return True
+    except OSError:
+        return None
     if file is None:
         return None
     _held.remove(file)

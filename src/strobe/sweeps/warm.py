@@ -12,13 +12,14 @@ from typing import Any
 
 from strobe.machine.collecting import held_off
 from strobe.machine.compiler import put_off_the_compiler
+from strobe.machine.devices import available_cpus
 from strobe.machine.signals import hangup_signals, ignored
 from strobe.machine.threads import Neighbours, settle_waiting
 
 _VARIABLE = "STROBE_WARM_SERVER"  # makes a process that imports this module one: its driver, what it imports besides
 _LOOK_S = 0.1  # between two looks whether the driver is still there
 _WORKER = "strobe.sweeps.worker"
-_CROWDED = 2  # the driver and the server, both busy then, leave a neighbour half of what it would take
+_CROWDED = 2  # so many cores the driver and the server keep busy now: a neighbour has half of what it would take
 
 
 class WarmServer:
@@ -63,7 +64,7 @@ def _warm_up(driver: int, module: str) -> None:
     put_off_the_compiler()  # a job that compiles imports it
     with held_off():
         _import(module)  # without torch: meanwhile neighbours are looked at
-        settle_waiting(_CROWDED * neighbours.cores())
+        settle_waiting(neighbours.cores() * (2 if available_cpus() <= _CROWDED else 1))
         _import(_WORKER)
     warm.set()
     watcher.join()  # what is forked must have no other thread
