@@ -15,6 +15,7 @@ import pytest
 
 from strobe.machine.disk import disk_error
 from strobe.record.report import read_report
+from strobe.sweeps import worker
 from strobe.sweeps.display import Display
 from strobe.sweeps.drive import drive
 from strobe.sweeps.engine import End, Engine
@@ -211,3 +212,45 @@ def test_who_leaves_a_sweep_alone_waits_until_all_of_it_has_arrived(tmp_path: Pa
     with Display(2, mode="max") as display:
         drive(lambda: next(todo, None), planner, settings, display, lambda job: None)
     assert (engine.waited, len(engine.started)) == (3, 2)
+
+
+def test_who_leaves_a_sweep_alone_leaves_what_others_train_to_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Away(Ending):
+        detaches = True
+
+    settings: Any = SimpleNamespace(
+        directory=tmp_path,
+        mode="max",
+        engine=Away(End()),
+        job_timeout=None,
+        retries=0,
+        rerun=None,
+        on_failure="continue",
+        meanwhile=lambda: None,
+    )
+    planner: Any = SimpleNamespace(hydra_overrides=[])
+    done = job(tmp_path / "000", status="completed", objective=0.5)
+    watched = job(tmp_path / "001", plan="watch", status="running", error="is being trained by another process")
+    todo = iter([watched])
+    with Display(2, mode="max") as display:
+        drive(lambda: next(todo, None), planner, settings, display, lambda job: None)
+    assert "001 is being trained by another process: left to that" in capsys.readouterr().out
+    with caplog.at_level(logging.INFO):
+        summarize([done, watched], settings, lambda directory: "")
+    assert "under way    1 of 2 jobs; the same command collects them" in caplog.text
+
+
+def test_a_job_whose_driver_was_killed_as_it_was_forked_touches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(worker.multiprocessing, "parent_process", lambda: SimpleNamespace(is_alive=lambda: False))
+    monkeypatch.setattr(os, "setpgrp", lambda: None)
+    monkeypatch.setattr(os, "_exit", ends)
+    with pytest.raises(SystemExit, match="1"):
+        worker.become_job(tmp_path, {}, str(tmp_path))
+    assert list(tmp_path.iterdir()) == []

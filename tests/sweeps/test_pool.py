@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from strobe.errors import ConfigError
+from strobe.record.lock import RunLock
 from strobe.record.report import read_report
 from strobe.sweeps import pool as pool_module
 from strobe.sweeps.engine import End, Engine
@@ -221,3 +223,18 @@ def test_a_place_that_never_answers_is_given_up(job: Job, caplog: pytest.LogCapt
 def test_a_job_that_found_its_run_completed_leaves_it_so(job: Job, code: int, status: str) -> None:
     assert until_over(Scripted(ends("completed", End(code=code), objective=0.5)), job) == []
     assert (job.status, read_report(job.directory)["status"]) == (status, status)
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_job_that_was_refused_its_run_is_another_process_s_if_the_lock_is_held(job: Job, is_held: bool) -> None:
+    engine = Scripted(ends("interrupted", End(code=ConfigError.exit_code)))
+    job.directory.mkdir()
+    lock = RunLock(job.directory)  # of a run that is resumed, and says so only once it trains
+    if not is_held:
+        lock.release()
+    assert until_over(engine, job) == []
+    lock.release()
+    if is_held:
+        assert (job.plan, job.status, job.error) == ("watch", "running", "is being trained by another process")
+    else:
+        assert (job.plan, job.status) == ("run", "interrupted")

@@ -547,6 +547,11 @@ def leave_running(directory: Path, **fields: Any) -> None:
     (directory / "report.json").write_text(json.dumps(running))
 
 
+def leave_checkpoint(directory: Path) -> None:
+    (directory / "checkpoints").mkdir()
+    (directory / "checkpoints" / "last.ckpt").touch()
+
+
 def ends_while_watched(monkeypatch: pytest.MonkeyPatch, directory: Path, text: str) -> None:
     """Another process trains; it ends once it has been looked at twice, and that is what its run's report says then."""
     lock = RunLock(directory)
@@ -657,8 +662,7 @@ def test_a_job_whose_directory_another_experiment_is_trained_in_waits_for_its_en
 def test_a_running_run_s_copy_is_nobody_s_and_is_gone_on_with(search: Pretend, rerun: Any) -> None:
     (job,) = search.grid([["seed=1"]])
     leave_running(job.directory)  # by a process that lives, and holds no lock
-    (job.directory / "checkpoints").mkdir()
-    (job.directory / "checkpoints" / "last.ckpt").touch()
+    leave_checkpoint(job.directory)
     (again,) = search.grid([["seed=1"]], rerun=rerun)
     assert (again.status, again.plan) == ("completed", "run" if rerun == "all" else "resume")
     assert len(search.trained) == 2
@@ -669,8 +673,7 @@ def test_a_job_that_lost_its_run_to_a_process_that_has_not_begun_yet_is_waited_f
 ) -> None:
     search.end = lambda job, count: {"status": "interrupted"}
     (job,) = search.grid([["seed=1"]])
-    (job.directory / "checkpoints").mkdir()
-    (job.directory / "checkpoints" / "last.ckpt").touch()
+    leave_checkpoint(job.directory)
     report = json.loads((job.directory / "report.json").read_text())
     done = json.dumps({**report, "status": "completed", "objective": 0.5})
     ends_while_watched(monkeypatch, job.directory, done)  # it says `interrupted` until then
@@ -695,8 +698,7 @@ def test_a_job_that_this_sweep_began_is_gone_on_with_whatever_is_to_be_run_again
     search: Pretend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (job,) = search.grid([["seed=1"]])
-    (job.directory / "checkpoints").mkdir()
-    (job.directory / "checkpoints" / "last.ckpt").touch()
+    leave_checkpoint(job.directory)
     stopped = json.dumps(json.loads((job.directory / "report.json").read_text()) | {"status": "preempted"})
     (job.directory / "report.json").write_text(stopped)
     for began, plan in ((True, "resume"), (False, "run")):

@@ -55,9 +55,7 @@ class RunLock:
 
     def release(self) -> None:
         """Let others train here."""
-        if self._file in _held:
-            _held.remove(self._file)
-            os.close(self._file)
+        _let_go(self._file)
         self._file = None
 
 
@@ -84,11 +82,14 @@ def is_held(directory: Path) -> bool | None:
         return True
     except OSError:
         return None
-    if file is None:
-        return None
-    _held.remove(file)
-    os.close(file)
-    return False
+    _let_go(file)
+    return None if file is None else False
+
+
+def being_trained(running: Report | None) -> str:
+    """Who is training a run, in words: as a report that says ``running`` has it; None where there is none."""
+    by = "another process" if running is None else f"process {running.get('pid')} on {running.get('host')}"
+    return f"is being trained by {by}"
 
 
 def _locked(directory: Path) -> int | None:
@@ -121,8 +122,13 @@ def _running(directory: Path) -> Report | None:
 
 
 def _is_trained(directory: Path, running: Report | None) -> str:
-    by = "another process" if running is None else f"process {running.get('pid')} on {running.get('host')}"
-    return f"{directory} is being trained by {by}: wait until it has ended, or stop it"
+    return f"{directory} {being_trained(running)}: wait until it has ended, or stop it"
+
+
+def _let_go(file: int | None) -> None:
+    if file in _held:  # else it has been forgotten in a fork
+        _held.remove(file)
+        os.close(file)
 
 
 def _forget() -> None:

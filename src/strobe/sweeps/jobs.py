@@ -19,7 +19,7 @@ from strobe.machine.text import printable
 from strobe.record.find import has_checkpoint
 from strobe.record.identity import config_hash
 from strobe.record.layout import FAILED, REPORT, SUCCEEDED
-from strobe.record.lock import is_held
+from strobe.record.lock import being_trained, is_held
 from strobe.record.report import Report, failure_line, read_report
 from strobe.sweeps.engine import Engine
 from strobe.sweeps.handed import Handed
@@ -159,7 +159,7 @@ def prepare_directory(job: Job) -> None:
         if (report := read_report(job.directory))["status"] == "running":
             raise ElsewhereError(being_trained(report))
     if is_held(job.directory):
-        raise ElsewhereError(being_trained())
+        raise ElsewhereError(being_trained(None))
     if job.plan == "run" and job.directory.exists():
         attic = job.directory.parent / ".replaced"
         attic.mkdir(exist_ok=True)
@@ -226,12 +226,6 @@ def has_ended(report: Report, rerun: Rerun | None) -> bool:
     """Whether a run has ended, and is not to be run again."""
     again = rerun == "all" or (rerun == "failed" and report["status"] in FAILED)
     return report["status"] in (*SUCCEEDED, *FAILED) and not again
-
-
-def being_trained(report: Report | None = None) -> str:
-    """Who is training a run, in words; None where its report doesn't say so yet."""
-    who = "another process" if report is None else f"process {report.get('pid')} on {report.get('host')}"
-    return f"is being trained by {who}"
 
 
 def _key(override: str) -> str:

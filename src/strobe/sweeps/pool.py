@@ -13,11 +13,11 @@ from strobe.errors import ConfigError
 from strobe.machine.disk import trouble
 from strobe.machine.text import printable
 from strobe.record.layout import FAILED, REPORT, STOPPED, SUCCEEDED, Status
-from strobe.record.lock import is_held
+from strobe.record.lock import being_trained, is_held
 from strobe.record.report import Report, failure_line, read_report, settle_report
 from strobe.sweeps.engine import End, Engine
 from strobe.sweeps.job import Job
-from strobe.sweeps.jobs import adopt, being_trained
+from strobe.sweeps.jobs import adopt
 
 log = logging.getLogger(__name__)
 

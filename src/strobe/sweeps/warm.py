@@ -19,7 +19,7 @@ from strobe.machine.threads import Neighbours, settle_waiting
 _VARIABLE = "STROBE_WARM_SERVER"  # makes a process that imports this module one: its driver, what it imports besides
 _LOOK_S = 0.1  # between two looks whether the driver is still there
 _WORKER = "strobe.sweeps.worker"
-_CROWDED = 2  # so many cores the driver and the server keep busy now: a neighbour has half of what it would take
+_BUSY = 2  # cores that the driver and the server use meanwhile
 
 
 class WarmServer:
@@ -64,7 +64,8 @@ def _warm_up(driver: int, module: str) -> None:
     put_off_the_compiler()  # a job that compiles imports it
     with held_off():
         _import(module)  # without torch: meanwhile neighbours are looked at
-        settle_waiting(neighbours.cores() * (2 if available_cpus() <= _CROWDED else 1))
+        crowded = available_cpus() <= _BUSY  # then a neighbour has half of what it would take
+        settle_waiting(neighbours.cores() * (2 if crowded else 1))
         _import(_WORKER)
     warm.set()
     watcher.join()  # what is forked must have no other thread
