@@ -56,6 +56,7 @@ SLIPS = [
     ("~trainer", "every run needs it", ""),
     ("~seed", "leave ~seed out, or give another: seed=<value>", "Interpolation"),
     ("~monitor", "every run needs it", ""),
+    ("monitor=null", "set one of its keys: monitor.metric, monitor.mode", ""),
     ("~trainer.precision", "trainer.precision=<value>", ""),
     ("~trainer.max_epoch", "did you mean ~trainer.max_epochs?", ""),
     ("~modle", "did you mean ~model?", "model="),

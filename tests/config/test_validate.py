@@ -163,6 +163,14 @@ def test_several_mistakes_are_all_reported_at_once(compose_config: Compose) -> N
     ]
 
 
+@pytest.mark.parametrize("group", ["data", "trainer", "monitor"])
+def test_what_every_run_reads_and_an_experiment_set_to_null_is_named(compose_config: Compose, group: str) -> None:
+    cfg = compose_config()
+    cfg[group] = None
+    (line,) = problems(cfg)
+    assert line.startswith((f"{group}: every run needs it", f"{group}=null: "))
+
+
 def test_a_value_left_open_is_named(compose_config: Compose) -> None:
     (line,) = problems(compose_config("optimizer.lr=???"))
     assert "optimizer.lr" in line

@@ -34,12 +34,12 @@ def absent(values: Any) -> Iterator[str]:
     for group, keys in _READ.items():
         node = values if group == "" else values.get(group)
         if not isinstance(node, Mapping):
-            if group in values and node is not None:
+            if group in values and (node is not None or group == "monitor"):
                 named = ", ".join(f"{group}.{key}" for key in keys)
                 yield f"{group}={shown(node)}: is no single value; set one of its keys: {named}"
             continue
         for key in keys:
-            if key not in node:
+            if key not in node or (key in _OF_RUNS and node[key] is None):
                 full = f"{group}.{key}" if group else key
                 value = f"{key}=<option>" if key in _OF_RUNS else f"{full}=<value>"
                 yield f"{full}: every run needs it; leave ~{full} out, or give another: {value}"

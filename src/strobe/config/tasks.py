@@ -100,7 +100,7 @@ def serves_images(data: Mapping[str, Any] | DictConfig) -> bool:
     return not wrong and any(f"{each.__module__}.{each.__name__}" == IMAGES for each in getattr(cls, "__mro__", ()))
 
 
-def idle_overrides(cfg: DictConfig, overrides: Iterable[str]) -> Iterator[str]:
+def idle_overrides(cfg: DictConfig | Mapping[Any, Any], overrides: Iterable[str]) -> Iterator[str]:
     """What was typed for a group that the task doesn't take, a line each."""
     of = interface(cfg)
     for text in overrides:
@@ -115,22 +115,22 @@ def idle_overrides(cfg: DictConfig, overrides: Iterable[str]) -> Iterator[str]:
             yield f"{key}: {of.name} takes no {takes}"
 
 
-def metric_problems(cfg: DictConfig) -> Iterator[str]:
+def metric_problems(values: Mapping[Any, Any]) -> Iterator[str]:
     """What is wrong with the names and directions of metrics, where the task declares what it logs."""
-    declared = interface(cfg).metrics
-    other = cfg.objective is not None and cfg.objective != cfg.monitor.metric
-    known = declared is not None and str(cfg.objective).partition("/")[2] in declared
-    if other and cfg.get("objective_mode") is None and (not declared or cfg.get("metrics")) and not known:
-        yield f"objective={cfg.objective}: which way is it better? Add objective_mode=min or objective_mode=max"
+    declared = interface(values).metrics
+    watched, compared, direction = values["monitor"]["metric"], values["objective"], values.get("objective_mode")
+    other = compared is not None and compared != watched
+    known = declared is not None and str(compared).partition("/")[2] in declared
+    if other and direction is None and (not declared or values.get("metrics")) and not known:
+        yield f"objective={compared}: which way is it better? Add objective_mode=min or objective_mode=max"
     if declared is None:
         return
-    further = cfg.get("metrics") or {}
-    monitor = cfg.monitor
+    further = values.get("metrics") or {}
     for key, metric, mode, splits in (
-        ("monitor.metric", monitor.metric, monitor.mode, ("val", "train")),
-        ("objective", cfg.objective, cfg.get("objective_mode"), ("val", "train", "test")),
+        ("monitor.metric", watched, values["monitor"]["mode"], ("val", "train")),
+        ("objective", compared, direction, ("val", "train", "test")),
     ):
-        if metric is None or (metric == monitor.metric and key == "objective"):
+        if metric is None or (metric == watched and key == "objective"):
             continue
         split, _, name = str(metric).partition("/")
         if split in splits and name.partition("/")[0] in further:
@@ -152,17 +152,19 @@ def metric_problems(cfg: DictConfig) -> Iterator[str]:
             yield f"{where}={mode}: the best {metric} is its {declared[name]}imum; add {where}={declared[name]}"
 
 
-def undirected(cfg: DictConfig, overrides: Sequence[str]) -> Iterator[str]:
+def undirected(cfg: DictConfig | Mapping[Any, Any], overrides: Sequence[str]) -> Iterator[str]:
     """A metric that was typed without saying which way it is better, where nothing declares it."""
     typed = {text.lstrip("+").partition("=")[0] for text in overrides}
-    metric = cfg.monitor.metric
-    if "monitor.metric" not in typed or "monitor.mode" in typed or metric in (None, "val/acc"):
+    if "monitor.metric" not in typed or "monitor.mode" in typed:
+        return
+    metric = cfg["monitor"]["metric"]
+    if metric in (None, "val/acc"):
         return
     if declared_mode(cfg, str(metric)) is None:
         yield f"monitor.metric={metric}: which way is it better? Add monitor.mode=min or monitor.mode=max"
 
 
-def declared_mode(cfg: DictConfig, metric: str) -> Mode | None:
+def declared_mode(cfg: DictConfig | Mapping[Any, Any], metric: str) -> Mode | None:
     """Which way a metric is better, as the task or one of the config's metrics declares it; None if it doesn't."""
     name = metric.partition("/")[2]
     return (interface(cfg).metrics or {}).get(name) or _mode_of((cfg.get("metrics") or {}).get(name))

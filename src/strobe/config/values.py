@@ -37,7 +37,7 @@ def looked_through(cfg: DictConfig) -> tuple[dict[Any, Any], list[str]]:
         return values, wrong
     if wrong := list(odd_entries(values)):
         return values, wrong
-    images = serves_images(cfg.data)
+    images = serves_images(values["data"])
     for key, rule in RULES.items():
         if key.startswith("data.") and not images:
             continue
@@ -48,7 +48,7 @@ def looked_through(cfg: DictConfig) -> tuple[dict[Any, Any], list[str]]:
             wrong.append(rule.refusal(key, value, _OWN_GROUPS.get(key) or setting_here(key, str(value))))
     reported = {line.partition("=")[0] for line in wrong}
     wrong += [line for key, line in _odd_leaves(values) if key not in reported]
-    return values, wrong or list(_combinations(cfg))
+    return values, wrong or list(_combinations(values))
 
 
 def monitored(cfg: DictConfig) -> tuple[str | None, Mode]:
@@ -87,50 +87,51 @@ def _odd_leaves(container: Any) -> Iterator[tuple[str, str]]:
             yield key, f"{key}=nan: must be a number"
 
 
-def _combinations(cfg: DictConfig) -> Iterator[str]:
+def _combinations(values: Mapping[Any, Any]) -> Iterator[str]:
     """Values that are right alone and wrong together."""
-    trainer, monitor = cfg.trainer, cfg.monitor
-    endless = trainer.max_epochs == -1 and trainer.max_steps == -1
-    if endless and trainer.max_time is None:
+    trainer, watched = values["trainer"], values["monitor"]["metric"]
+    endless = trainer["max_epochs"] == -1 and trainer["max_steps"] == -1
+    if endless and trainer["max_time"] is None:
         yield (
             "trainer.max_epochs=-1: nothing would end the run; "
             "add trainer.max_steps=<n> or trainer.max_time=<dd:hh:mm:ss>"
         )
-    if trainer.max_time is not None:
-        yield from _time_limit(trainer.max_time)
+    if trainer["max_time"] is not None:
+        yield from _time_limit(trainer["max_time"])
     for unit in ("epochs", "steps"):
         least, most = trainer[f"min_{unit}"], trainer[f"max_{unit}"]
         if least is not None and most not in (None, -1) and least > most:
             yield f"trainer.min_{unit}={least}: is more than trainer.max_{unit}={most}; choose one of at most {most}"
-    scheduler = cfg.scheduler or {}
+    scheduler = values["scheduler"] or {}
     target = str(scheduler.get("_target_", ""))
     counts_steps = any(key in scheduler and scheduler[key] is None for key in ("total_steps", "T_max"))
     if endless and counts_steps:
         yield f"scheduler {target}: needs to know the run's length; set trainer.max_epochs or trainer.max_steps"
     plateau = target.endswith("ReduceLROnPlateau")
-    if plateau and monitor.metric is None:
+    if plateau and watched is None:
         yield "scheduler=plateau watches monitor.metric, which is null: choose one, for example monitor.metric=val/loss"
-    if plateau and str(monitor.metric).startswith("train/"):
+    if plateau and str(watched).startswith("train/"):
         yield (
-            f"scheduler=plateau watches monitor.metric={monitor.metric}, which is known only once the epoch has ended: "
+            f"scheduler=plateau watches monitor.metric={watched}, which is known only once the epoch has ended: "
             "choose one of the validation, for example monitor.metric=val/loss monitor.mode=min"
         )
-    if plateau and has_no_validation(cfg):
+    if plateau and has_no_validation(values):
         yield "scheduler=plateau watches the validation set, and data.val_size=0 leaves none: choose data.val_size=5000"
-    yield from _net_of_a_vae(cfg)
-    yield from _search_for_a_rate(cfg)
-    yield from _early_stopping(cfg.get("callbacks") or {})
-    every = trainer.check_val_every_n_epoch
-    if plateau and every not in (1, None) and str(monitor.metric).startswith("val/"):
+    yield from _net_of_a_vae(values)
+    yield from _search_for_a_rate(values)
+    yield from _early_stopping(values.get("callbacks") or {})
+    every = trainer["check_val_every_n_epoch"]
+    if plateau and every not in (1, None) and str(watched).startswith("val/"):
         yield (
-            f"trainer.check_val_every_n_epoch={every}: scheduler=plateau looks at {monitor.metric} after each epoch; "
+            f"trainer.check_val_every_n_epoch={every}: scheduler=plateau looks at {watched} after each epoch; "
             "choose trainer.check_val_every_n_epoch=1, or another schedule"
         )
-    yield from metric_problems(cfg)
-    if not cfg.test and str(cfg.objective or "").startswith("test/"):
-        yield f"objective={cfg.objective}: there is no test with test=false; choose objective=val/acc"
-    if cfg.data.get("loader") == "memory" and cfg.data.get("num_workers"):
-        yield f"data.num_workers={cfg.data.num_workers}: the in-memory loader has no workers; add data.loader=torch"
+    yield from metric_problems(values)
+    if not values["test"] and str(values["objective"] or "").startswith("test/"):
+        yield f"objective={values['objective']}: there is no test with test=false; choose objective=val/acc"
+    data = values["data"]
+    if data.get("loader") == "memory" and data.get("num_workers"):
+        yield f"data.num_workers={data['num_workers']}: the in-memory loader has no workers; add data.loader=torch"
 
 
 def seconds(duration: object) -> float:
@@ -146,20 +147,20 @@ def seconds(duration: object) -> float:
     return days * 86400 + hours * 3600 + minutes * 60 + rest
 
 
-def _net_of_a_vae(cfg: DictConfig) -> Iterator[str]:
+def _net_of_a_vae(values: Mapping[Any, Any]) -> Iterator[str]:
     """A net that ships and has no two halves; of another it is known once it is there."""
-    task, net = (str((cfg.get(group) or {}).get("_target_")) for group in ("task", "model"))
+    task, net = (str((values.get(group) or {}).get("_target_")) for group in ("task", "model"))
     halves = net.startswith("strobe.models.vae.") or not net.startswith("strobe.models.")
     if task == VAE and not halves:
         parts, name = "encoder, decoder, latent", net.rpartition(".")[2]
         yield f"model: VAE needs a net with {parts}; {name} lacks {parts}: choose model=vae"
 
 
-def _search_for_a_rate(cfg: DictConfig) -> Iterator[str]:
+def _search_for_a_rate(values: Mapping[Any, Any]) -> Iterator[str]:
     """A task that builds its optimizers itself, in which there is no rate to look for."""
-    nodes = [node for node in (cfg.get("callbacks") or {}).values() if isinstance(node, Mapping | DictConfig)]
+    nodes = [node for node in (values.get("callbacks") or {}).values() if isinstance(node, Mapping)]
     searches = any(str(node.get("_target_")).endswith(".LearningRateSweep") for node in nodes)
-    of = interface(cfg)
+    of = interface(values)
     if searches and "optimizer" not in of.groups:
         yield (
             f"debug=lr_find: {of.name} builds its optimizers itself, so there is no optimizer.lr to look for; try its "
@@ -169,9 +170,7 @@ def _search_for_a_rate(cfg: DictConfig) -> Iterator[str]:
 
 def _early_stopping(callbacks: Mapping[Any, Any]) -> Iterator[str]:
     """Early stopping that is to watch nothing."""
-    targets = {
-        name: str(node.get("_target_")) for name, node in callbacks.items() if isinstance(node, Mapping | DictConfig)
-    }
+    targets = {name: str(node.get("_target_")) for name, node in callbacks.items() if isinstance(node, Mapping)}
     searches = any(target.endswith(".LearningRateSweep") for target in targets.values())
     for name, target in targets.items():
         if not target.endswith(".EarlyStopping") or callbacks[name].get("monitor", "") is not None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,15 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     ignored = [str(name) for key in ("ignore", "also_ignore") for name in lists.get(key) or ()]
     kept = _without(config, set(ignored))
     assert isinstance(kept, Mapping), "a config is a mapping"
-    defaults = _defaults_of(kept)
+    top, groups = first_defaults()["top"], _defaults_of(kept)
     found = {}
     for path, value in leaves(kept):
         if (path, value) == _TASK_OF_OLD:
             continue
         if path.rpartition(".")[2] != _TARGET:
-            default = defaults.get(path)
+            group, _, name = path.partition(".")
+            option = groups.get(group, {})
+            default = option[name] if name in option else top.get(path)
             if isinstance(default, str) and (reference := _INTERPOLATION.fullmatch(default)):
                 default = _at(config, reference[1])
             if _same(default, value):
@@ -58,28 +60,27 @@ def first_defaults() -> dict[str, Any]:
     return loaded
 
 
-def _defaults_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted name -> first default, of the option that each group's classes are those of."""
+def _defaults_of(config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Group -> first defaults, by dotted name, of the option that its classes are those of."""
     shipped = first_defaults()
-    defaults: dict[str, Any] = dict(shipped["top"])
+    found = {}
     for group, options in shipped["groups"].items():
         node = config.get(group)
         if not isinstance(node, Mapping):
             continue
-        classes = _classes(node)
         alike = {name: option for name, option in options.items() if option.get(_TARGET) == node.get(_TARGET)}
         if not alike:
             continue
-        preferred = shipped["preferred"].get(group)
+        classes, preferred = _classes(leaves(node)), shipped["preferred"].get(group)
         # By the classes alone, never by values: two experiments must not be compared with different defaults.
-        name = min(alike, key=lambda name: (-len(classes & _classes(alike[name])), name != preferred, name))
-        defaults |= {f"{group}.{path}": value for path, value in alike[name].items()}
-    return defaults
+        shared = {name: len(classes & _classes(option.items())) for name, option in alike.items()}
+        found[group] = alike[min(alike, key=lambda name: (-shared[name], name != preferred, name))]
+    return found
 
 
-def _classes(node: Mapping[str, Any]) -> set[tuple[str, Any]]:
-    """Where a node names classes, and which; of nested mappings or of dotted names."""
-    return {(path, str(value)) for path, value in leaves(node) if path.rpartition(".")[2] == _TARGET}
+def _classes(settings: Iterable[tuple[str, Any]]) -> set[tuple[str, str]]:
+    """Where settings name classes, and which."""
+    return {(path, str(value)) for path, value in settings if path.rpartition(".")[2] == _TARGET}
 
 
 def _without(node: Any, ignored: set[str], path: str = "") -> Any:
