@@ -9,6 +9,7 @@ import pytest
 
 from strobe.commands import ahead, sweep
 from strobe.config.place import CONF
+from strobe.machine import threads
 from strobe.sweeps import warm
 
 
@@ -25,7 +26,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             modules.append(self.module)
 
     monkeypatch.setattr(warm, "WarmServer", Server)
-    monkeypatch.setattr(ahead, "settle_waiting", lambda busy: modules.append(busy))
+    monkeypatch.setattr(threads, "settle_waiting", lambda busy: modules.append(busy))
     monkeypatch.setattr(ahead, "available_cpus", lambda: 4)
     monkeypatch.setattr(ahead, "visible_gpus", lambda: [])
     return modules

@@ -10,7 +10,6 @@ from contextlib import suppress
 from strobe.config.place import CONF
 from strobe.config.slips import in_full
 from strobe.machine.devices import available_cpus, visible_gpus
-from strobe.machine.threads import settle_waiting
 
 JOBS_OF = "strobe.commands.sweep"  # the module that has what a job's process does
 
@@ -35,7 +34,9 @@ def begin_server(arguments: Sequence[str]) -> None:
         return
     if count is None and (visible_gpus() or any(map(_OTHER_SHARES.fullmatch, arguments))):
         return
-    from strobe.sweeps.warm import WarmServer  # multiprocessing: only for a sweep
+    # psutil and multiprocessing: only for a sweep
+    from strobe.machine.threads import settle_waiting
+    from strobe.sweeps.warm import WarmServer
 
     with suppress(OSError, ValueError):  # which is said, in words, where the server is needed
         if not _may_go_elsewhere():

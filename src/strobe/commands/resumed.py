@@ -4,6 +4,7 @@ The saved config is data. It is read, changed and checked here; Hydra composes w
 which a resumed run takes Hydra's own part alone.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from omegaconf import DictConfig
 from strobe.commands.arguments import flag_values, parts_of
 from strobe.config.compose import CONF
 from strobe.config.values import problems
-from strobe.distributed import slurm
 from strobe.errors import ConfigError, require
 from strobe.machine.rank import process_rank
 from strobe.machine.secrets import to_give_again
@@ -49,7 +49,7 @@ def resumed_run(arguments: Sequence[str], trusted: Sequence[str]) -> Resumed | N
     flags, of_hydra, others = parts_of(arguments)
     given = [argument for argument in others if argument.lstrip("+").startswith("resume=")]
     typed = [argument for argument in others if argument not in given]
-    if not given and (requeued := slurm.requeued_directory(arguments)) is not None:
+    if not given and (requeued := _requeued(arguments)) is not None:
         given = [f"resume={requeued}"]
         typed = to_give_again(typed)  # the saved config has the others
         of_hydra = [override for override in of_hydra if not override.startswith("hydra.run.dir=")]
@@ -84,6 +84,15 @@ def resumed_run(arguments: Sequence[str], trusted: Sequence[str]) -> Resumed | N
     # Hydra's record stays that of the first command.
     ours = [f"hydra.run.dir={quoted}", "hydra.output_subdir=null", f"resume={quoted}"]
     return Resumed(cfg, typed, [*flags, *of_hydra, *ours])
+
+
+def _requeued(arguments: Sequence[str]) -> str | None:
+    """The run that this command was in when SLURM queued its job again."""
+    if "SLURM_RESTART_COUNT" not in os.environ:
+        return None
+    from strobe.distributed.slurm import requeued_directory  # psutil and subprocess: only there
+
+    return requeued_directory(arguments)
 
 
 def _config_folders(flags: Sequence[str], of_hydra: Sequence[str]) -> Iterator[Path]:

@@ -34,7 +34,6 @@ from strobe.config.overrides import explain, is_no_name, misspelt
 from strobe.config.slips import in_full
 from strobe.config.unheard import unheard_of
 from strobe.config.values import objective, problems
-from strobe.distributed import slurm
 from strobe.errors import ConfigError, require
 from strobe.machine.secrets import learn_url
 from strobe.machine.streams import answer
@@ -81,7 +80,7 @@ def trained(handed: DictConfig | None) -> int:
             with damage_named(Path(resumed.cfg.resume)):
                 require(problems_with_libraries(resumed.cfg))
             arguments = resumed.arguments
-        if "TORCHELASTIC_RUN_ID" in os.environ or slurm.tasks() > 1:
+        if _is_one_of_several():
             from strobe.distributed.rendezvous import shared_arguments  # torch: only to ask torchrun's store
 
             arguments += shared_arguments(arguments)
@@ -101,6 +100,15 @@ def trained(handed: DictConfig | None) -> int:
             return exit_code(ConfigError("\n".join(explain(sys.argv[1:], HydraException(str(error)), CONF))))
         return exit_code(error)
     return 0
+
+
+def _is_one_of_several() -> bool:
+    """Whether torchrun or SLURM has started this command several times, once for each process of a run."""
+    if "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_NTASKS" not in os.environ:
+        return "TORCHELASTIC_RUN_ID" in os.environ
+    from strobe.distributed.slurm import tasks  # psutil and subprocess: only there
+
+    return tasks() > 1
 
 
 def _is_text(typed: str) -> bool:
