@@ -171,6 +171,18 @@ def test_what_every_run_reads_and_an_experiment_set_to_null_is_named(compose_con
     assert line.startswith((f"{group}: every run needs it", f"{group}=null: "))
 
 
+@pytest.mark.parametrize("group", ["data", "scheduler", "callbacks", "metrics"])
+@pytest.mark.parametrize("node", [[1, 2], 5, "x"])
+def test_what_is_no_option_in_the_place_of_a_group_is_named(
+    compose_config: Compose, group: str, node: list[int] | int | str
+) -> None:
+    cfg = compose_config()
+    cfg[group] = node
+    (line,) = problems(cfg)
+    assert "is no option of this group" in line
+    assert line.endswith(f"{group}=<option>")
+
+
 def test_a_value_left_open_is_named(compose_config: Compose) -> None:
     (line,) = problems(compose_config("optimizer.lr=???"))
     assert "optimizer.lr" in line
@@ -436,6 +448,7 @@ def test_every_way_of_starting_ranks_is_accepted(compose_config: Compose, strate
         (["trainer.min_steps=9", "trainer.max_steps=5"], ["trainer.min_steps=9", "at most 5"]),
         (["trainer.max_time=00:00:00:00"], ["trainer.max_time=00:00:00:00", "nothing would be trained"]),
         (["trainer.max_time={seconds: 0}"], ["nothing would be trained"]),
+        (["trainer.max_time={seconds: null}"], ["must be <dd:hh:mm:ss>"]),
         (
             ["scheduler=plateau", "trainer.check_val_every_n_epoch=2"],
             ["scheduler=plateau", "check_val_every_n_epoch=1"],

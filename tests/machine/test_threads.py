@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -115,3 +116,33 @@ def test_whatever_imports_torch_looks_at_the_neighbours_before(importing: str) -
         check=True,
     )
     assert done.stdout.split() == [str(SPINS)]
+
+
+_WHEN_TORCH_COMES = """
+import os, sys, time
+
+class Importer:
+    def find_spec(name, path, target=None):
+        if name == "torch":
+            from strobe.machine.threads import _SHORTEST_S, NEIGHBOURS
+            print(time.monotonic() - NEIGHBOURS._since > _SHORTEST_S, flush=True)
+            os._exit(0)
+
+from strobe.commands import train
+sys.meta_path.insert(0, Importer)
+sys.argv = ["train", "trainer.fast_dev_run=true"]
+train.main()
+"""
+
+
+def test_a_run_has_looked_at_its_neighbours_for_long_enough_when_torch_comes(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WHEN_TORCH_COMES],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    assert done.stdout.split() == ["True"]

@@ -25,6 +25,11 @@ def settle() -> None:
         raise SystemExit(exit_code(gone)) from None
 
 
+def look_around() -> None:
+    """Look from now on at what others use of the cores: it decides, in `importing`, how threads are to wait."""
+    import strobe.machine.threads  # noqa: F401  # psutil: only where torch may be imported
+
+
 @contextmanager
 def importing() -> Iterator[None]:
     """Around the imports of torch and Lightning, which take seconds: say so, and spare what can be spared."""
@@ -33,6 +38,6 @@ def importing() -> Iterator[None]:
     from strobe.machine.threads import NEIGHBOURS, settle_waiting
 
     put_off_the_compiler()
-    settle_waiting(NEIGHBOURS.cores())  # 0 where they were not looked at for a while, as `train` does
+    settle_waiting(NEIGHBOURS.cores())  # 0 without a tenth of a second since `look_around`
     with doing("importing torch and Lightning"), held_off():
         yield

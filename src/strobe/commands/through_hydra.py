@@ -104,8 +104,10 @@ def trained(handed: DictConfig | None) -> int:
 
 def _is_one_of_several() -> bool:
     """Whether torchrun or SLURM has started this command several times, once for each process of a run."""
-    if "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_NTASKS" not in os.environ:
-        return "TORCHELASTIC_RUN_ID" in os.environ
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return True
+    if "SLURM_NTASKS" not in os.environ:
+        return False
     from strobe.distributed.slurm import tasks  # psutil and subprocess: only there
 
     return tasks() > 1

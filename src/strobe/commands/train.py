@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from strobe.commands.ahead import begin_server
-from strobe.commands.surroundings import settle
+from strobe.commands.surroundings import look_around, settle
 from strobe.commands.traces import take_back
 from strobe.errors import ConfigError
 from strobe.machine.collecting import held_off
@@ -30,6 +30,8 @@ def main(handed: "DictConfig | None" = None) -> int:
     learn_typed(sys.argv[1:])
     if {"-h", "--help"} & set(sys.argv[1:]):
         return _helped(sys.argv[1:])
+    if not {"-c", "--cfg"} & set(sys.argv[1:]):  # it may well train
+        look_around()
     try:
         begin_server(sys.argv[1:])
         with held_off():

@@ -17,6 +17,7 @@ _NOT_SET = re.compile("Environment variable '(.*)' not found")
 _LEFT_OPEN = ("???", MASK)
 _STANDS_FOR = {"folder": "<dir>", "path": "<file>", "target": "<column>"}  # what a key takes whose value is left open
 _OF_RUNS = ("data", "trainer")
+_GROUPS = ("data", "scheduler", "callbacks", "metrics")  # whose keys are looked at before targets are
 _READ = {
     "": (*_OF_RUNS, "monitor", "seed", "objective", "test", "scheduler", "name", "tags"),
     "monitor": ("metric", "mode"),
@@ -34,7 +35,9 @@ def absent(values: Any) -> Iterator[str]:
     for group, keys in _READ.items():
         node = values if group == "" else values.get(group)
         if not isinstance(node, Mapping):
-            if group in values and (node is not None or group == "monitor"):
+            if group in values and (
+                node is not None or group == "monitor"
+            ):  # no trainer: said above; no checkpoint: fine
                 named = ", ".join(f"{group}.{key}" for key in keys)
                 yield f"{group}={shown(node)}: is no single value; set one of its keys: {named}"
             continue
@@ -43,6 +46,9 @@ def absent(values: Any) -> Iterator[str]:
                 full = f"{group}.{key}" if group else key
                 value = f"{key}=<option>" if key in _OF_RUNS else f"{full}=<value>"
                 yield f"{full}: every run needs it; leave ~{full} out, or give another: {value}"
+    for group in _GROUPS:
+        if not isinstance(node := values.get(group), Mapping | None):
+            yield f"{group}={shown(node)}: is no option of this group; choose one: {group}=<option>"
     task = values.get("task")
     target = str(task.get("_target_")) if isinstance(task, Mapping) else None
     for group in ("model", "optimizer", "loss"):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from strobe.config.resolving import found
 from strobe.record.layout import Mode
@@ -55,10 +54,10 @@ _SHIPPED = {
 }
 
 
-def interface(cfg: DictConfig | Mapping[Any, Any]) -> Interface:
+def interface(cfg: Mapping[Any, Any]) -> Interface:
     """What the task of a config takes and logs; of one whose class can't be imported, that it takes everything."""
     node = cfg.get("task") or {}
-    if not isinstance(node, Mapping | DictConfig):  # said by what checks targets
+    if not isinstance(node, Mapping):  # said by what checks targets
         return Interface(str(node), frozenset(GIVEN.values()), None)
     target = str(node.get("_target_", CLASSIFICATION))
     if (shipped := _SHIPPED.get(target)) is not None:
@@ -79,7 +78,7 @@ def interface(cfg: DictConfig | Mapping[Any, Any]) -> Interface:
     return Interface(task.__name__, _without_given(groups, node), metrics)
 
 
-def idle_groups(cfg: DictConfig | Mapping[Any, Any]) -> list[str]:
+def idle_groups(cfg: Mapping[Any, Any]) -> list[str]:
     """The groups that a config has and its task doesn't take: what they name would not be in effect.
 
     They are null in a run's config, but only once interpolations, which may lead into them, are values.
@@ -88,19 +87,19 @@ def idle_groups(cfg: DictConfig | Mapping[Any, Any]) -> list[str]:
     return [group for group in GIVEN.values() if group not in takes and cfg.get(group) is not None]
 
 
-def serves_images(data: Mapping[str, Any] | DictConfig) -> bool:
+def serves_images(data: Mapping[str, Any]) -> bool:
     """Whether the data that a node names are our images: a key of another datamodule means what it means there."""
     target = str(data.get("_target_", IMAGES))
     if target == IMAGES:
         return True
     dataset = data.get("dataset")
-    if target.startswith("strobe.") or not isinstance(dataset, Mapping | DictConfig) or "_target_" not in dataset:
+    if target.startswith("strobe.") or not isinstance(dataset, Mapping) or "_target_" not in dataset:
         return False
     cls, wrong = found(target)
     return not wrong and any(f"{each.__module__}.{each.__name__}" == IMAGES for each in getattr(cls, "__mro__", ()))
 
 
-def idle_overrides(cfg: DictConfig | Mapping[Any, Any], overrides: Iterable[str]) -> Iterator[str]:
+def idle_overrides(cfg: Mapping[Any, Any], overrides: Iterable[str]) -> Iterator[str]:
     """What was typed for a group that the task doesn't take, a line each."""
     of = interface(cfg)
     for text in overrides:
@@ -152,7 +151,7 @@ def metric_problems(values: Mapping[Any, Any]) -> Iterator[str]:
             yield f"{where}={mode}: the best {metric} is its {declared[name]}imum; add {where}={declared[name]}"
 
 
-def undirected(cfg: DictConfig | Mapping[Any, Any], overrides: Sequence[str]) -> Iterator[str]:
+def undirected(cfg: Mapping[Any, Any], overrides: Sequence[str]) -> Iterator[str]:
     """A metric that was typed without saying which way it is better, where nothing declares it."""
     typed = {text.lstrip("+").partition("=")[0] for text in overrides}
     if "monitor.metric" not in typed or "monitor.mode" in typed:
@@ -164,7 +163,7 @@ def undirected(cfg: DictConfig | Mapping[Any, Any], overrides: Sequence[str]) ->
         yield f"monitor.metric={metric}: which way is it better? Add monitor.mode=min or monitor.mode=max"
 
 
-def declared_mode(cfg: DictConfig | Mapping[Any, Any], metric: str) -> Mode | None:
+def declared_mode(cfg: Mapping[Any, Any], metric: str) -> Mode | None:
     """Which way a metric is better, as the task or one of the config's metrics declares it; None if it doesn't."""
     name = metric.partition("/")[2]
     return (interface(cfg).metrics or {}).get(name) or _mode_of((cfg.get("metrics") or {}).get(name))
@@ -175,7 +174,7 @@ def _mode_of(node: Any) -> Mode | None:
 
     Those of torchmetrics that choose a class by their ``task`` say it once they are made.
     """
-    if not isinstance(node, Mapping | DictConfig):
+    if not isinstance(node, Mapping):
         return None
     cls, wrong = found(str(node.get("_target_")))
     better = None if wrong else getattr(cls, "higher_is_better", None)

@@ -62,7 +62,7 @@ def monitored(cfg: DictConfig) -> tuple[str | None, Mode]:
     return None if metric is None else str(metric), mode
 
 
-def has_no_validation(cfg: DictConfig | Mapping[str, Any]) -> bool:
+def has_no_validation(cfg: Mapping[Any, Any]) -> bool:
     """Whether the data of a config, or of its values, being ours, keep nothing for a validation."""
     data = cfg["data"]
     ours = str(data.get("_target_")).startswith("strobe.") or serves_images(data)
@@ -190,7 +190,7 @@ def _time_limit(duration: object) -> Iterator[str]:
         if seconds(duration) > 0:
             return
         yield f"trainer.max_time={duration}: nothing would be trained; choose <dd:hh:mm:ss> above 0"
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         yield f"trainer.max_time={duration}: must be <dd:hh:mm:ss>, for example trainer.max_time=00:01:30:00"
 
 

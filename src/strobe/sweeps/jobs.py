@@ -71,7 +71,7 @@ def plan_jobs(
     for number, overrides in enumerate(batch, start=first):
         with planner.lent(overrides) as cfg:
             values, lines = looked_through(cfg)
-            asked = cfg if lines else values  # the same, and values are looked up ten times as fast
+            asked = cfg if lines else values  # looked up in a tenth of the time; empty where one can't be resolved
             lines += [*idle_overrides(asked, overrides), *undirected(asked, overrides)]
         demand = Demand() if lines else Demand.of(values["trainer"])
         if (impossible := problem(demand)) is not None:
