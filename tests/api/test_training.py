@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,14 @@ def _names(folder: Path) -> set[str]:
 
 def test_training_twice_gives_equal_numbers_in_two_directories(here: Path, tiny: dict[str, Any]) -> None:
     cfg = strobe.compose(**tiny)
-    one, two = strobe.train(cfg), strobe.train(cfg)
+    one = strobe.train(cfg)
+    began = time.monotonic()
+    two = strobe.train(cfg)
     assert one.directory != two.directory
     assert one.report["metrics"] == two.report["metrics"]
-    assert two.report["timing"]["total_s"] < 60, "its own time, and not that of the process"
+    assert two.report["timing"]["total_s"] <= time.monotonic() - began + 0.1, (
+        "its own time, and not that of the process"
+    )
 
 
 def test_a_config_that_was_changed_is_trained_and_recorded_as_such(here: Path, tiny: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ def test_what_has_no_room_goes_from_both_splits() -> None:
 
 def test_a_bar_shows_loss_rate_and_time_left(train_tiny: Train, terminal: Terminal) -> None:
     train_tiny(EVERY_STEP, "data.batch_size=16")
-    lines = lines_of(terminal)
+    lines = [line for line in lines_of(terminal) if "validating ..." not in line]  # of a slow machine
     assert all(len(line) < 80 for line in lines)
     first = [line for line in lines if line.startswith("epoch 1/2")][-1]
     assert all(word in first for word in (" loss ", "it/s", " left ", " in all"))

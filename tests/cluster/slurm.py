@@ -57,7 +57,7 @@ InactiveLimit=0
 KillWait=3
 WaitTime=0
 CompleteWait=0
-MinJobAge=60
+MinJobAge=86400
 NodeName=node1 NodeHostname=localhost NodeAddr=127.0.0.1 Port={node1} CPUs={cpus} RealMemory=8000
 NodeName=node2 NodeHostname=localhost NodeAddr=127.0.0.1 Port={node2} CPUs={cpus} RealMemory=8000
 PartitionName=main Nodes=node1,node2 Default=YES MaxTime=60 DefaultTime=10 State=UP

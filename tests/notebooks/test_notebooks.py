@@ -37,7 +37,7 @@ def executed(cells: list[Any], place: Path, data: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("STROBE_NOTEBOOK", f"--config-dir={TEST_CONF} data=tiny data.root={data} trainer=cpu")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}:{ROOT}")
     notebook = nbformat.v4.new_notebook(cells=cells)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(place)}}).execute()
+    NotebookClient(notebook, timeout=600, startup_timeout=300, resources={"metadata": {"path": str(place)}}).execute()
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 

@@ -28,6 +28,7 @@ MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 def fresh(model: str) -> SavedNet:
     cfg = composed([f"model={model}"])
     data = build_data(cfg)
+    torch.manual_seed(0)
     net = build_net(cfg, data).eval()
     facts = data.dataset
     return SavedNet(net, data.in_shape, facts.mean, facts.std, facts.classes, stored_shape=facts.shape)
@@ -149,6 +150,7 @@ def test_a_raw_net_takes_pictures_of_0_to_255(tmp_path: Path, format: str, dtype
 
 
 def test_a_raw_net_gives_pictures_the_size_and_channels_that_the_trained_one_wants(tmp_path: Path) -> None:
+    torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(3, 4, 5, stride=4), nn.Flatten(), nn.LazyLinear(2))
     layers(torch.zeros(2, 3, 40, 48))
     net = SavedNet(layers.eval(), (3, 40, 48), (0.5,) * 3, (0.2,) * 3, ("a", "b"), stored_shape=(1, 28, 28))

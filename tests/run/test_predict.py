@@ -24,7 +24,7 @@ from strobe.record.checkpoints import preparation_of
 from strobe.run.prediction import pictures as files_of
 from strobe.run.prediction import predict
 from strobe.run.saved import SavedNet, saved_net
-from tests.conftest import Command, Train, report
+from tests.conftest import Command, Train, no_longer_than, report
 from tests.digits import digits
 from tests.tiny import TinyDigits
 
@@ -304,6 +304,7 @@ def test_a_preparation_of_a_later_version_is_named(prepared_run: Path, drawn: li
 def test_digits_of_people_who_were_never_in_mnist_are_read(
     command: Command, tmp_path: Path, recipe: tuple[str, ...], least: float
 ) -> None:
+    no_longer_than(1800)
     done = command("train", *recipe, XDG_CACHE_HOME=str(default_root().parent), timeout=1500)
     assert done.returncode == 0, done.stderr
     (directory,) = (tmp_path / "cwd" / "outputs" / "train").glob("*/*")

@@ -138,12 +138,13 @@ def trained_with_copies(
         The run directory, and the step of each copy.
     """
     steps: list[int] = []
+    heartbeats = shutil.ignore_patterns(".report.json.*.tmp")
     save = SafeCheckpointIO.save_checkpoint
 
     def copying(this: Any, checkpoint: dict[str, Any], path: Path, storage_options: Any = None) -> None:
         save(this, checkpoint, path, storage_options)
         steps.append(checkpoint["global_step"])
-        shutil.copytree(Path(path).parent.parent, tmp_path / "copies" / f"at {len(steps)}")
+        shutil.copytree(Path(path).parent.parent, tmp_path / "copies" / f"at {len(steps)}", ignore=heartbeats)
 
     with monkeypatch.context() as patched:
         patched.setattr(SafeCheckpointIO, "save_checkpoint", copying)

@@ -35,6 +35,23 @@ def process_of(pid: int) -> SimpleNamespace:
     return SimpleNamespace(pid=pid, is_alive=lambda: True, start=lambda: None)
 
 
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError()], ids=repr)
+def test_a_job_whose_server_is_killed_as_it_is_asked_is_made_by_another(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([error])
+    process = process_of(0)
+
+    def start() -> None:
+        if (answer := next(answers, None)) is not None:
+            raise answer
+
+    process.start = start
+    engine, _ = engine_of(process, monkeypatch)
+    engine.start(Job(0, [], [], tmp_path / "0", "hash"), [])
+    assert not engine.has_room
+
+
 def test_a_job_that_has_just_ended_can_be_asked_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -61,6 +78,7 @@ def test_a_job_has_the_database_that_its_driver_has_learnt_of_since_the_server_b
 def test_a_job_that_is_just_being_born_is_asked_once_it_listens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(local, "_BORN_S", 60)
     deaf = "import os, signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('born', flush=True)"
     listens = "time.sleep(0.5); signal.signal(signal.SIGINT, signal.default_int_handler); os.setpgrp(); time.sleep(60)"
     with subprocess.Popen(
@@ -72,4 +90,4 @@ def test_a_job_that_is_just_being_born_is_asked_once_it_listens(
         job = Job(0, [], [], tmp_path / "0", "hash")
         engine.start(job, [])
         engine.ask(job, signal.SIGINT)
-        assert born.wait(30) == -signal.SIGINT
+        assert born.wait(120) == -signal.SIGINT

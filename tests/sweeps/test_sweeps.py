@@ -72,9 +72,10 @@ def test_the_same_command_again_repeats_nothing_and_runs_what_failed_if_asked(sw
 
 @pytest.mark.slow
 def test_the_same_sweep_twice_at_once_is_refused(sweep: Any, tmp_path: Path) -> None:
-    process = sweep("seed=1,2", *LONG)
+    endless = ("seed=1,2", *LONG, "trainer.max_epochs=100000")
+    process = sweep(*endless)
     until(lambda: has_trained(tmp_path, 1))
-    code, output = finish(sweep("seed=1,2", *LONG))
+    code, output = finish(sweep(*endless))
     assert code == 2
     assert "another process is running the sweep" in output
     process.send_signal(signal.SIGINT)

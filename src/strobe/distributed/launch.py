@@ -194,8 +194,8 @@ def rank_main(rank: int, directory: Path, child: Callable[[], object], errors: "
             errors.put(type(error)(f"rank {rank}: {error}"))
         raise SystemExit(error.exit_code) from None
     except BaseException as error:
+        errors.put(RankFailedError(f"rank {rank}: {type(error).__name__}: {error}"))  # first: rank 0 waits for it
         log.exception("rank %d failed", rank)
-        errors.put(RankFailedError(f"rank {rank}: {type(error).__name__}: {error}"))
         raise SystemExit(1) from None
     raise SystemExit(0)
 

@@ -17,7 +17,7 @@ from strobe.sweeps.job import Job
 
 log = logging.getLogger(__name__)
 
-_OLD_S = 3.0  # of a temporary file that nobody writes any more; another driver of the same search may be writing
+_OLD_S = 600.0  # of a temporary file that nobody writes any more; another driver of the same search may be writing
 
 
 class SweepFailedError(RunError):

@@ -76,7 +76,11 @@ class LocalEngine(Engine):
             name=job.directory.name,
         )
         self.get_ready()
-        process.start()
+        try:
+            process.start()
+        except (EOFError, ConnectionError):  # the server was killed before it could answer: a new one is asked
+            self.get_ready()
+            process.start()
         self._free.remove(slot)
         self._running[job] = _Running(slot, process)
 
