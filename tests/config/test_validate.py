@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import open_dict
 
 from strobe.config.checks import problems_with_libraries
-from strobe.config.values import problems
+from strobe.config.tasks import undirected
+from strobe.config.values import objective, problems
 from strobe.errors import ConfigError
 from tests.conftest import Command, Compose, Train
 
@@ -171,7 +173,7 @@ def test_what_every_run_reads_and_an_experiment_set_to_null_is_named(compose_con
     assert line.startswith((f"{group}: every run needs it", f"{group}=null: "))
 
 
-@pytest.mark.parametrize("group", ["data", "scheduler", "callbacks", "metrics"])
+@pytest.mark.parametrize("group", ["task", "data", "model", "scheduler", "callbacks", "metrics"])
 @pytest.mark.parametrize("node", [[1, 2], 5, "x"])
 def test_what_is_no_option_in_the_place_of_a_group_is_named(
     compose_config: Compose, group: str, node: list[int] | int | str
@@ -181,6 +183,20 @@ def test_what_is_no_option_in_the_place_of_a_group_is_named(
     (line,) = problems(cfg)
     assert "is no option of this group" in line
     assert line.endswith(f"{group}=<option>")
+    assert objective(cfg)[0] == "val/acc", "asked of a sweep before its jobs are looked through"
+    cfg.monitor.metric = "val/f1"
+    assert len(list(undirected(cfg, ["monitor.metric=val/f1"]))) <= 1
+
+
+@pytest.mark.parametrize("group", ["scheduler", "trainer", "monitor"])
+def test_a_group_that_is_an_interpolation_is_none_of_the_mistakes(compose_config: Compose, group: str) -> None:
+    cfg = compose_config("data=table", "data.target=y", "+mine={}")
+    with open_dict(cfg):
+        cfg.mine[group] = cfg[group]
+        cfg[group] = f"${{mine.{group}}}"
+    lines = problems(cfg)
+    assert any(line.startswith("data.path: has no value yet") for line in lines)
+    assert not any("is no " in line for line in lines)
 
 
 def test_a_value_left_open_is_named(compose_config: Compose) -> None:

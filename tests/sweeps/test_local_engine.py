@@ -24,7 +24,10 @@ def engine_of(process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> tupl
         asked.update(how)
         return process
 
-    server = SimpleNamespace(start=lambda: None, context=SimpleNamespace(Process=made))
+    def start_server() -> None:
+        asked["servers"] = asked.get("servers", 0) + 1
+
+    server = SimpleNamespace(start=start_server, context=SimpleNamespace(Process=made))
     monkeypatch.setattr(local, "WarmServer", lambda module: server)
     start: Any = SimpleNamespace(__module__=__name__)
     return LocalEngine([Slot(1)], start), asked
@@ -47,9 +50,10 @@ def test_a_job_whose_server_is_killed_as_it_is_asked_is_made_by_another(
             raise answer
 
     process.start = start
-    engine, _ = engine_of(process, monkeypatch)
+    engine, asked = engine_of(process, monkeypatch)
     engine.start(Job(0, [], [], tmp_path / "0", "hash"), [])
     assert not engine.has_room
+    assert asked["servers"] == 2
 
 
 def test_a_job_that_has_just_ended_can_be_asked_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

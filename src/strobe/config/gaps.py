@@ -17,7 +17,7 @@ _NOT_SET = re.compile("Environment variable '(.*)' not found")
 _LEFT_OPEN = ("???", MASK)
 _STANDS_FOR = {"folder": "<dir>", "path": "<file>", "target": "<column>"}  # what a key takes whose value is left open
 _OF_RUNS = ("data", "trainer")
-_GROUPS = ("data", "scheduler", "callbacks", "metrics")  # whose keys are looked at before targets are
+_GROUPS = ("task", "data", "model", "scheduler", "callbacks", "metrics")  # whose keys are looked at before targets are
 _READ = {
     "": (*_OF_RUNS, "monitor", "seed", "objective", "test", "scheduler", "name", "tags"),
     "monitor": ("metric", "mode"),
@@ -35,9 +35,9 @@ def absent(values: Any) -> Iterator[str]:
     for group, keys in _READ.items():
         node = values if group == "" else values.get(group)
         if not isinstance(node, Mapping):
-            if group in values and (
-                node is not None or group == "monitor"
-            ):  # no trainer: said above; no checkpoint: fine
+            # Null is right for `checkpoint`, and of a `trainer` has been said in the first turn.
+            is_wrong = node is not None or group == "monitor"
+            if group in values and is_wrong and not _is_left_open(node):
                 named = ", ".join(f"{group}.{key}" for key in keys)
                 yield f"{group}={shown(node)}: is no single value; set one of its keys: {named}"
             continue
@@ -47,13 +47,18 @@ def absent(values: Any) -> Iterator[str]:
                 value = f"{key}=<option>" if key in _OF_RUNS else f"{full}=<value>"
                 yield f"{full}: every run needs it; leave ~{full} out, or give another: {value}"
     for group in _GROUPS:
-        if not isinstance(node := values.get(group), Mapping | None):
+        if not isinstance(node := values.get(group), Mapping | None) and not _is_left_open(node):
             yield f"{group}={shown(node)}: is no option of this group; choose one: {group}=<option>"
     task = values.get("task")
     target = str(task.get("_target_")) if isinstance(task, Mapping) else None
     for group in ("model", "optimizer", "loss"):
         if target == CLASSIFICATION and group not in values:
             yield f"{group}: a classifier needs one; leave ~{group} out, or choose another: {group}=<option>"
+
+
+def _is_left_open(node: object) -> bool:
+    """Whether it has yet to become a value: of configs that can't be resolved, more is said by `unresolved`."""
+    return isinstance(node, str) and (node == "???" or "${" in node)
 
 
 def unresolved(cfg: DictConfig) -> Iterator[str]:

@@ -166,7 +166,9 @@ def undirected(cfg: Mapping[Any, Any], overrides: Sequence[str]) -> Iterator[str
 def declared_mode(cfg: Mapping[Any, Any], metric: str) -> Mode | None:
     """Which way a metric is better, as the task or one of the config's metrics declares it; None if it doesn't."""
     name = metric.partition("/")[2]
-    return (interface(cfg).metrics or {}).get(name) or _mode_of((cfg.get("metrics") or {}).get(name))
+    further = cfg.get("metrics")
+    own = further.get(name) if isinstance(further, Mapping) else None
+    return (interface(cfg).metrics or {}).get(name) or _mode_of(own)
 
 
 def _mode_of(node: Any) -> Mode | None:

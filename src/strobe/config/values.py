@@ -65,6 +65,8 @@ def monitored(cfg: DictConfig) -> tuple[str | None, Mode]:
 def has_no_validation(cfg: Mapping[Any, Any]) -> bool:
     """Whether the data of a config, or of its values, being ours, keep nothing for a validation."""
     data = cfg["data"]
+    if not isinstance(data, Mapping):  # said by what looks through a config
+        return False
     ours = str(data.get("_target_")).startswith("strobe.") or serves_images(data)
     return ours and data.get("val_size") == 0
 

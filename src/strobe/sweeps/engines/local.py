@@ -18,6 +18,7 @@ from strobe.sweeps.job import Job
 from strobe.sweeps.slots import Slot
 from strobe.sweeps.warm import WarmServer
 
+_DYING_S = 0.2  # from the last word of a process that is killed to its end
 _BORN_S = 5.0  # until a fork leads its own group, even on a busy machine
 
 
@@ -76,9 +77,8 @@ class LocalEngine(Engine):
             name=job.directory.name,
         )
         self.get_ready()
-        try:
-            process.start()
-        except (EOFError, ConnectionError):  # the server was killed before it could answer: a new one is asked
+        if not _is_answered(process):  # the server was killed meanwhile: another is asked, once that one is gone
+            time.sleep(_DYING_S)
             self.get_ready()
             process.start()
         self._free.remove(slot)
@@ -120,3 +120,15 @@ def _wait_until_it_listens(pid: int) -> None:
     with suppress(ProcessLookupError):
         while os.getpgid(pid) != pid and time.monotonic() < until:
             time.sleep(0.01)
+
+
+def _is_answered(process: BaseProcess) -> bool:
+    """Start a process; tells whether the server that forks it was there to say that it has.
+
+    Nothing is kept of one that it may have forked without saying so: such a process ends by itself.
+    """
+    try:
+        process.start()
+    except (EOFError, ConnectionError):
+        return False
+    return True
