@@ -1,20 +1,17 @@
 """Planning a sweep: the short way to a job's config leads where Hydra's leads, and costs the driver next to nothing."""
 
-import gc
 import itertools
 import json
 import pickle
-import time
-import tracemalloc
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,12 +24,11 @@ from strobe.config.trial import problems_when_built
 from strobe.config.values import problems
 from strobe.errors import ConfigError, first_line
 from strobe.record.identity import config_hash
-from strobe.sweeps.engine import End, Engine
 from strobe.sweeps.grid import run_grid
-from strobe.sweeps.job import Job
 from strobe.sweeps.jobs import existing_runs, plan_jobs
 from strobe.sweeps.planning import Planner
-from tests.conftest import no_longer_than
+from tests.conftest import ROOT, no_longer_than
+from tests.sweeps.costs import AtOnce
 from tests.sweeps.pretend import Pretend
 
 # The same config
@@ -236,118 +232,35 @@ def test_a_task_of_the_users_is_tried_with_each_optimizer(
 # What it costs
 
 
-class AtOnce(Engine):
-    """An engine with eight places, whose jobs have ended as soon as they are waited for."""
-
-    described = "eight at a time"
-
-    def __init__(self) -> None:
-        self._running: list[Job] = []
-
-    @property
-    def has_room(self) -> bool:
-        return len(self._running) < 8
-
-    def start(self, job: Job, arguments: Sequence[str]) -> None:
-        self._running.append(job)
-
-    def wait(self, timeout: float) -> list[tuple[Job, End]]:
-        ended, self._running = self._running, []
-        for job in ended:
-            report = {
-                **{"status": "completed", "config_hash": job.hash, "objective": 0.5, "error": None},
-                **{"metrics": {f"val/{number}": 0.5 for number in range(20)}, "overrides": job.overrides},
-                **{"environment": {"command": "x" * 2000}},  # a report is of a few thousand characters
-            }
-            (job.directory / "report.json").write_text(json.dumps(report))
-        return [(job, End(code=0)) for job in ended]
-
-    def ask(self, job: Job, number: int) -> None:
-        """It has ended anyway."""
-
-    def kill(self, job: Job) -> None:
-        """Likewise."""
+def costs(directory: Path, jobs: str) -> dict[str, float]:
+    """What is spent on each of a few or many jobs."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.sweeps.costs", str(directory), jobs],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def grid_of(planner: Planner, jobs: int) -> list[list[str]]:
-    """The jobs of a grid over a group, numbers, lists and seeds, as Hydra expands it."""
-    typed = ["sweep.name=s", "model=mlp,simple_nn", "optimizer.lr=0.1,0.01,0.001,0.0001", f"seed=range({jobs // 40})"]
-    typed.append("trainer.max_epochs=1,2,3,4,5")
-    (batch,) = BasicSweeper.split_arguments(planner.parser.parse_overrides(typed), None)
-    return batch
-
-
-def milliseconds(work: Callable[[], object]) -> float:
-    """Of CPU."""
-    gc.collect()
-    began = time.process_time()
-    work()
-    return 1000 * (time.process_time() - began)
-
-
-def kilobytes(work: Callable[[], object]) -> float:
-    """Of memory, the most at once; other threads that these tests have left behind only add to it."""
-    gc.collect()
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1] / 1024
-    finally:
-        tracemalloc.stop()
-
-
-class Sweeps:
-    """The work of a driver, measured by the number of jobs.
-
-    Args:
-        planner: Composes their configs.
-        directory: Of the sweeps.
-    """
-
-    def __init__(self, planner: Planner, directory: Path) -> None:
-        self.planner, self.directory = planner, directory
-
-    def run(self, jobs: int, name: str = "") -> None:
-        """A grid from the command's overrides to the end of its last job."""
-        fields = Pretend(self.directory / f"{name}{jobs}", self.planner).settings()
-        done = run_grid(grid_of(self.planner, jobs), 0, self.planner, replace(fields, engine=AtOnce()))
-        assert [job.status for job in done] == ["completed"] * jobs
-
-    def plan(self, jobs: int) -> None:
-        """With validate=only."""
-        plan(self.planner.each(grid_of(self.planner, jobs)))
-
-
-@pytest.fixture
-def sweeps(planner: Planner, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Sweeps:
-    made = Sweeps(planner, tmp_path)
-    made.run(40, "first")  # what is imported, composed and cached once
-    made.plan(40)
-    return made
-
-
-def test_a_driver_spends_little_on_each_job(sweeps: Sweeps) -> None:
-    """Bounds that a busy machine keeps; those of an idle one are a tenth of them."""
-    assert milliseconds(lambda: sweeps.run(120, "timed")) / 120 < 30
-    assert milliseconds(lambda: sweeps.run(120, "timed")) / 120 < 30  # all of it finished before
-    assert milliseconds(lambda: sweeps.plan(120)) / 120 < 40
-    few, many = kilobytes(lambda: sweeps.run(40)), kilobytes(lambda: sweeps.run(120))
-    assert (many - few) / 80 < 20
-    few, many = (min(kilobytes(partial(sweeps.plan, jobs)) for _ in range(3)) for jobs in (40, 120))
-    assert (many - few) / 80 < 5
+def test_a_driver_spends_little_on_each_job(tmp_path: Path) -> None:
+    """Bounds of time that a busy machine keeps; those of an idle one are a tenth of them."""
+    spent = costs(tmp_path, "few")
+    assert spent["run ms"] < 30
+    assert spent["again ms"] < 30
+    assert spent["plan ms"] < 40
+    assert spent["run kB"] < 20
+    assert spent["plan kB"] < 5
 
 
 @pytest.mark.slow
-def test_ten_thousand_jobs_cost_five_milliseconds_and_twenty_kilobytes_each(sweeps: Sweeps) -> None:
+def test_ten_thousand_jobs_cost_five_milliseconds_and_twenty_kilobytes_each(tmp_path: Path) -> None:
     no_longer_than(3600)
-    jobs = 10_000
-    spent = {
-        "run": milliseconds(lambda: sweeps.run(jobs)) / jobs,
-        "again": milliseconds(lambda: sweeps.run(jobs)) / jobs,
-        "plan": milliseconds(lambda: sweeps.plan(jobs)) / jobs,
-    }
-    assert max(spent.values()) < 5, spent
-    assert kilobytes(lambda: sweeps.run(jobs, "weighed")) / jobs < 20
+    spent = costs(tmp_path, "many")
+    assert max(spent[name] for name in ("run ms", "again ms", "plan ms")) < 5, spent
+    assert spent["run kB"] < 20
 
 
 def test_of_reports_no_more_is_kept_than_decides_about_their_jobs(planner: Planner, tmp_path: Path) -> None:
