@@ -124,8 +124,8 @@ import os, sys, time
 class Importer:
     def find_spec(name, path, target=None):
         if name == "torch":
-            from strobe.machine.threads import _SHORTEST_S, NEIGHBOURS
-            print(time.monotonic() - NEIGHBOURS._since > _SHORTEST_S, flush=True)
+            from strobe.machine.threads import _SHORTEST_S, neighbours
+            print(time.monotonic() - neighbours()._since > _SHORTEST_S, flush=True)
             os._exit(0)
 
 from strobe.commands import train

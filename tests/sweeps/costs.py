@@ -10,51 +10,32 @@ import json
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 from strobe.config.plan import plan
-from strobe.sweeps.engine import End, Engine
 from strobe.sweeps.grid import run_grid
 from strobe.sweeps.job import Job
 from strobe.sweeps.planning import Planner
-from tests.sweeps.pretend import Pretend, planning
+from tests.sweeps.pretend import Instant, Pretend, planning
 
 
-class AtOnce(Engine):
-    """An engine with eight places, whose jobs have ended as soon as they are waited for."""
+class AtOnce(Instant):
+    """An engine with eight places, and reports of a few thousand characters."""
 
     described = "eight at a time"
+    places = 8
 
-    def __init__(self) -> None:
-        self._running: list[Job] = []
-
-    @property
-    def has_room(self) -> bool:
-        return len(self._running) < 8
-
-    def start(self, job: Job, arguments: Sequence[str]) -> None:
-        self._running.append(job)
-
-    def wait(self, timeout: float) -> list[tuple[Job, End]]:
-        ended, self._running = self._running, []
-        for job in ended:
-            report = {
-                **{"status": "completed", "config_hash": job.hash, "objective": 0.5, "error": None},
-                **{"metrics": {f"val/{number}": 0.5 for number in range(20)}, "overrides": job.overrides},
-                **{"environment": {"command": "x" * 2000}},  # a report is of a few thousand characters
-            }
-            (job.directory / "report.json").write_text(json.dumps(report))
-        return [(job, End(code=0)) for job in ended]
-
-    def ask(self, job: Job, number: int) -> None:
-        """It has ended anyway."""
-
-    def kill(self, job: Job) -> None:
-        """Likewise."""
+    def report(self, job: Job) -> dict[str, Any]:
+        return {
+            **{"status": "completed", "config_hash": job.hash, "objective": 0.5, "error": None},
+            **{"metrics": {f"val/{number}": 0.5 for number in range(20)}, "overrides": job.overrides},
+            **{"environment": {"command": "x" * 2000}},
+        }
 
 
 def grid_of(planner: Planner, jobs: int) -> list[list[str]]:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,8 +63,40 @@ def well(job: Job, count: int) -> dict[str, Any]:
     return {"status": "completed", "objective": value, "metrics": {"val/acc": value}}
 
 
-class PretendEngine(Engine):
-    """An engine whose jobs have ended as soon as they are waited for.
+class Instant(Engine):
+    """An engine whose jobs have ended as soon as they are waited for."""
+
+    places = 1
+
+    def __init__(self) -> None:
+        self._running: list[Job] = []
+
+    @abstractmethod
+    def report(self, job: Job) -> dict[str, Any]:
+        """What a job has left."""
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._running) < self.places
+
+    def start(self, job: Job, arguments: Sequence[str]) -> None:
+        self._running.append(job)
+
+    def wait(self, timeout: float) -> list[tuple[Job, JobEnd]]:
+        ended, self._running = self._running, []
+        for job in ended:
+            (job.directory / "report.json").write_text(json.dumps(self.report(job)))
+        return [(job, JobEnd(code=0)) for job in ended]
+
+    def ask(self, job: Job, number: int) -> None:
+        """It has ended anyway."""
+
+    def kill(self, job: Job) -> None:
+        """Likewise."""
+
+
+class PretendEngine(Instant):
+    """One that keeps a log.
 
     Args:
         planner: Of their configs.
@@ -74,34 +107,18 @@ class PretendEngine(Engine):
     described = "one at a time"
 
     def __init__(self, planner: Planner, end: End, log: Path) -> None:
+        super().__init__()
         self._planner, self._end, self._log = planner, end, log
-        self._running: list[Job] = []
 
-    @property
-    def has_room(self) -> bool:
-        return not self._running
-
-    def start(self, job: Job, arguments: Sequence[str]) -> None:
-        self._running.append(job)
-
-    def wait(self, timeout: float) -> list[tuple[Job, JobEnd]]:
-        ended, self._running = self._running, []
-        for job in ended:
-            report = {
-                **{"pid": os.getpid(), "host": socket.gethostname(), "error": None, "overrides": job.overrides},
-                "config_hash": config_hash(plain(self._planner.compose(job.overrides))),
-                **self._end(job, len(trained(self._log))),
-            }
-            with self._log.open("a") as file:
-                file.write(f"{job.directory.name}\n")
-            (job.directory / "report.json").write_text(json.dumps(report))
-        return [(job, JobEnd(code=0)) for job in ended]
-
-    def ask(self, job: Job, number: int) -> None:
-        """It has ended anyway."""
-
-    def kill(self, job: Job) -> None:
-        """Likewise."""
+    def report(self, job: Job) -> dict[str, Any]:
+        report = {
+            **{"pid": os.getpid(), "host": socket.gethostname(), "error": None, "overrides": job.overrides},
+            "config_hash": config_hash(plain(self._planner.compose(job.overrides))),
+            **self._end(job, len(trained(self._log))),
+        }
+        with self._log.open("a") as file:
+            file.write(f"{job.directory.name}\n")
+        return report
 
 
 class Pretend:

@@ -3,7 +3,6 @@
 import copy
 import inspect
 import logging
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,12 +17,12 @@ from strobe.api.composing import Composed, composition, origin_of
 from strobe.api.given_back import given_back
 from strobe.api.notebook import callbacks_of_a_notebook
 from strobe.api.run import Run
+from strobe.commands.surroundings import is_one_of_several
 from strobe.commands.traces import make_directory, take_back
 from strobe.config.overrides import idle_additions
 from strobe.config.tasks import idle_overrides, undirected
 from strobe.config.values import problems
 from strobe.config.written import learn_secrets, without_secrets
-from strobe.distributed import slurm
 from strobe.errors import ConfigError, InterruptedRunError, RunError, require
 from strobe.machine.logs import Formatter
 from strobe.machine.transient import doing
@@ -96,7 +95,7 @@ def _wrong_places() -> Iterator[str]:
                 'call it below if __name__ == "__main__":'
             )
         frame = frame.f_back
-    if "TORCHELASTIC_RUN_ID" in os.environ or slurm.tasks() > 1:
+    if is_one_of_several():
         yield "strobe.train: torchrun or srun has started several processes: let them run the command, strobe train"
 
 

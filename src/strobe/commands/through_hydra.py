@@ -26,7 +26,7 @@ from strobe.commands.arguments import (
 from strobe.commands.composed_once import composed_once
 from strobe.commands.resumed import RESUME_IN_A_FILE, Resumed, resumed_run
 from strobe.commands.shorthand import spelt_out
-from strobe.commands.surroundings import importing
+from strobe.commands.surroundings import importing, is_one_of_several
 from strobe.commands.versions import versions
 from strobe.config.compose import CONF
 from strobe.config.nothing import said_plainly
@@ -80,7 +80,7 @@ def trained(handed: DictConfig | None) -> int:
             with damage_named(Path(resumed.cfg.resume)):
                 require(problems_with_libraries(resumed.cfg))
             arguments = resumed.arguments
-        if _is_one_of_several():
+        if is_one_of_several():
             from strobe.distributed.rendezvous import shared_arguments  # torch: only to ask torchrun's store
 
             arguments += shared_arguments(arguments)
@@ -100,17 +100,6 @@ def trained(handed: DictConfig | None) -> int:
             return exit_code(ConfigError("\n".join(explain(sys.argv[1:], HydraException(str(error)), CONF))))
         return exit_code(error)
     return 0
-
-
-def _is_one_of_several() -> bool:
-    """Whether torchrun or SLURM has started this command several times, once for each process of a run."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return True
-    if "SLURM_NTASKS" not in os.environ:
-        return False
-    from strobe.distributed.slurm import tasks  # psutil and subprocess: only there
-
-    return tasks() > 1
 
 
 def _is_text(typed: str) -> bool:

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from functools import cache
 
 import psutil
 
@@ -39,6 +40,12 @@ class Neighbours:
         return max(0.0, used - self._used) / passed
 
 
+@cache
+def neighbours() -> Neighbours:
+    """Of this process, since they were first asked for: a command looks at them while it composes its config."""
+    return Neighbours()
+
+
 def settle_waiting(busy_cores: float) -> None:
     """Have threads that wait go to sleep soon if others need cores, unless the environment says how they are to wait.
 
@@ -69,7 +76,3 @@ def _used_by_others_s(besides: int | None) -> float | None:
     free = ("idle", "iowait", "guest", "guest_nice")  # a guest's time is in the user's already
     used = sum(sum(core) - sum(getattr(core, name, 0.0) for name in free) for core in times)
     return used - theirs - time.process_time()
-
-
-NEIGHBOURS = Neighbours()
-"""Of this process, since this module was imported: a command looks at them for as long as it composes its config."""
